@@ -1,1 +1,36 @@
-//! 
+//! What crosses a process boundary inside roomd: the control socket between the supervisor and a worker, the
+//! stream between a worker and the embedded bus's hub, and the session id that names its home.
+//!
+//! # The control socket, from start to end
+//!
+//! The control socket is a `SOCK_SEQPACKET` socket pair ([`Link`]); a worker finds its end as descriptor 0.
+//!
+//! ```text
+//! supervisor                                        worker
+//!     │  ◄──────────────── Hello {protocol, pid} ─────  │   first message, else the worker is refused
+//!     │  ── Start {config} [hub stream] ─────────────►  │
+//!     │  ◄──────────────── Ready │ Failed {reason} ───  │   end of file instead: it died before it was ready
+//!     │  ── Connection {id, peer, read} [socket] ────►  │
+//!     │  ◄──────────────── Accepted {id} ─────────────  │   before it reads a byte: the duplicate may go
+//!     │  ◄──────────────── Closed {id} ───────────────  │
+//!     │  ── Ping {nonce} ──────────────► ◄── Pong ────  │   answered by the event loop itself
+//!     │  ◄──────────────── Stats {…} ─────────────────  │   once a second
+//!     │  ◄── Move {id, to, read} [socket] ────────────  │   an upgrade of another worker's session
+//!     │  ◄── OpenRelay {to} [stream] ── Relay [stream] ► │   requests of another worker's sessions
+//!     │  ── Drain {within} ──────────────────────────►  │   ends its clients, evenly spread, then leaves
+//! ```
+//!
+//! End of file tells either side that the other is gone.
+
+mod config;
+mod link;
+mod message;
+mod sid;
+
+pub use config::{BusConfig, SocketIoConfig, WorkerConfig};
+pub use link::{Link, LinkError, MAX_DESCRIPTORS, MAX_MESSAGE_BYTES};
+pub use message::{
+    BusHealth, ConnectionId, Generation, PROTOCOL_VERSION, PeerAddress, Slot, ToSupervisor, ToWorker, WorkerCounters,
+    WorkerId, WorkerStats,
+};
+pub use sid::{Sid, SidHome};

@@ -1,0 +1,80 @@
+//! What a worker is told when it starts.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::message::WorkerId;
+
+/// A worker's configuration, checked by the supervisor before it is sent.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct WorkerConfig {
+    /// Which worker it is.
+    pub id: WorkerId,
+    /// The host's part of a session id.
+    pub host: u16,
+    /// How many slots the cluster has at this moment, for the application's information.
+    pub workers: u16,
+    /// The Socket.IO server's options.
+    pub socketio: SocketIoConfig,
+    /// How rooms are kept in sync.
+    pub bus: BusConfig,
+    /// Peers whose `X-Forwarded-For` is believed, as `address` or `address/prefix`.
+    #[serde(default)]
+    pub trusted_proxies: Vec<String>,
+    /// A file to serve as the official client to the demo page, if one is configured.
+    #[serde(default)]
+    pub client_file: Option<PathBuf>,
+    /// The application's own table of the configuration file, unread.
+    #[serde(default)]
+    pub app: serde_json::Value,
+}
+
+/// Options of the Socket.IO server, named as the official server names them.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SocketIoConfig {
+    /// Prefix of the request path, with its trailing slash: `/socket.io/`.
+    pub path: String,
+    /// Time between a pong and the next ping, in milliseconds.
+    pub ping_interval_ms: u64,
+    /// How long a pong may take, in milliseconds.
+    pub ping_timeout_ms: u64,
+    /// How long an upgrade may take from the WebSocket's opening to packet `5`, in milliseconds.
+    pub upgrade_timeout_ms: u64,
+    /// How long a session may stay without a namespace, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// The largest message from a client, in bytes.
+    pub max_payload_bytes: u64,
+    /// Origins that CORS allows: `*` or exact origins; empty means no CORS headers.
+    pub cors_origins: Vec<String>,
+    /// How many bytes may wait for a client before it is closed as too slow.
+    pub max_queue_bytes: u64,
+}
+
+impl Default for SocketIoConfig {
+    /// The official server's defaults.
+    fn default() -> Self {
+        SocketIoConfig {
+            path: "/socket.io/".into(),
+            ping_interval_ms: 25_000,
+            ping_timeout_ms: 20_000,
+            upgrade_timeout_ms: 10_000,
+            connect_timeout_ms: 45_000,
+            max_payload_bytes: 1_000_000,
+            cors_origins: Vec::new(),
+            max_queue_bytes: 16 * 1024 * 1024,
+        }
+    }
+}
+
+/// Which bus a worker uses.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum BusConfig {
+    /// The hub in the supervisor; the stream to it comes with the message.
+    Embedded,
+    /// Redis pub/sub.
+    Redis {
+        /// `redis://`, `rediss://` or `unix://`, with user, password and database.
+        url: String,
+    },
+}
