@@ -1,1 +1,13 @@
-//! (being laid)
+//! The Socket.IO server that runs on one core: one process, one thread, one event loop.
+//!
+//! ```text
+//! control socket ─► run ─► engine (sessions, HTTP, WebSocket) ◄─► socketio (namespaces, sockets, rooms, application)
+//!                                                                    ▲
+//!                                                                    ▼
+//!                                                 adapter (the official wire format) ◄─► bus (embedded, Redis)
+//! ```
+//!
+//! `protocol` holds the cores of all this, which do no I/O.
+
+pub mod bus;
+pub mod engine;
