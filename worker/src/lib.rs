@@ -11,3 +11,4 @@
 
 pub mod bus;
 pub mod engine;
+pub mod page;

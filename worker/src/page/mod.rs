@@ -1,0 +1,92 @@
+//! The demo chat's page: `/` and the few files below `/page/` that it loads.
+
+use bytes::Bytes;
+
+/// Where the page loads the official client from when no file is configured, as the project's first example does.
+const CDN_CLIENT: &str = "https://cdn.socket.io/4.8.1/socket.io.min.js";
+/// Where it loads a configured file from.
+const OWN_CLIENT: &str = "/page/socket.io.js";
+
+/// Lets the page load scripts and styles from here and the one CDN, and connect to here; nothing else.
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' https://cdn.socket.io; style-src 'self'; \
+     img-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+
+/// The page's files, ready to be served.
+pub struct Page {
+    index: Bytes,
+    client: Option<Bytes>,
+}
+
+/// One file of the page.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PageFile {
+    /// Value of the Content-Type header.
+    pub content_type: &'static str,
+    /// The content.
+    pub body: Bytes,
+}
+
+impl Page {
+    /// The page for a Socket.IO server at `path`, with the content of the configured client file if there is one.
+    pub fn new(path: &str, client: Option<Bytes>) -> Page {
+        let source = if client.is_some() { OWN_CLIENT } else { CDN_CLIENT };
+        let index = include_str!("index.html").replace("{{path}}", &escape(path)).replace("{{client}}", source);
+        Page { index: index.into(), client }
+    }
+
+    /// The file at a request path (without its query), if the page has one there.
+    pub fn file(&self, path: &str) -> Option<PageFile> {
+        let (content_type, body) = match path {
+            "/" | "/index.html" => ("text/html; charset=utf-8", self.index.clone()),
+            "/page/page.css" => ("text/css; charset=utf-8", Bytes::from_static(include_bytes!("page.css"))),
+            "/page/page.js" => (JAVASCRIPT, Bytes::from_static(include_bytes!("page.js"))),
+            "/page/fallback.js" => (JAVASCRIPT, Bytes::from_static(include_bytes!("fallback.js"))),
+            OWN_CLIENT => (JAVASCRIPT, self.client.clone()?),
+            _ => return None,
+        };
+        Some(PageFile { content_type, body })
+    }
+}
+
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn index(page: &Page) -> String {
+        String::from_utf8(page.file("/").unwrap().body.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn every_file_that_the_page_names_is_there() {
+        let page = Page::new("/socket.io/", Some("client".into()));
+        let html = index(&page);
+        for path in html.split('"').filter(|part| part.starts_with("/page/")) {
+            assert!(page.file(path).is_some(), "{path}");
+        }
+        assert!(page.file("/page/fallback.js").is_some());
+        assert!(page.file("/page/other").is_none());
+    }
+
+    #[test]
+    fn the_client_comes_from_the_configured_file_or_else_from_the_cdn() {
+        let without = Page::new("/socket.io/", None);
+        assert!(index(&without).contains(CDN_CLIENT));
+        assert_eq!(without.file(OWN_CLIENT), None);
+        let with = Page::new("/socket.io/", Some("client".into()));
+        assert!(index(&with).contains(OWN_CLIENT));
+        assert_eq!(with.file(OWN_CLIENT).unwrap().body, "client");
+    }
+
+    #[test]
+    fn a_path_with_quotes_stays_inside_its_attribute() {
+        let html = index(&Page::new("/a\"b<c/", None));
+        assert!(html.contains("data-path=\"/a&quot;b&lt;c/\""));
+    }
+}
