@@ -1,0 +1,91 @@
+//! Runs the scenarios one after another and prints a table of ratios.
+
+use std::{io, process::ExitCode, time::Duration};
+
+use clap::Parser;
+use roomd_benches::{
+    scenario::{
+        connect,
+        fanout::{self, Offer},
+        memory,
+    },
+    server::Server,
+};
+
+/// Measures roomd side by side with programs that do the least that could be done. Talks to this machine only.
+#[derive(Parser)]
+struct Arguments {
+    /// What to measure; all by default.
+    #[arg(value_parser = ["fanout", "memory", "connect"])]
+    only: Vec<String>,
+    /// Clients of the fan-out.
+    #[arg(long, default_value_t = 1000)]
+    clients: usize,
+    /// Seconds for each fan-out measurement.
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// Workers of the cluster.
+    #[arg(long, default_value_t = 2)]
+    workers: u16,
+    /// Connections of the memory measurement.
+    #[arg(long, value_delimiter = ',', default_value = "5000,10000")]
+    connections: Vec<usize>,
+}
+
+const ROOM_SIZES: [usize; 3] = [2, 50, 1000];
+const PACED: Offer = Offer::Paced { deliveries: 20_000 };
+const SATURATED: Offer = Offer::Saturated { outstanding: 20_000 };
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("benches: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> io::Result<()> {
+    let wanted = |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == name);
+    if wanted("fanout") {
+        fan_out(arguments)?;
+    }
+    if wanted("memory") {
+        let server = Server::roomd(arguments.workers)?;
+        let memory = memory::measure(&server, &arguments.connections)?;
+        println!("\nmemory (PSS over all processes) per idle WebSocket");
+        for (connections, bytes) in memory.at {
+            println!("{connections:>8} connections {:>8.2} KiB", bytes / 1024.0);
+        }
+        println!("     after churn      {:>8.2} KiB", memory.after_churn / 1024.0);
+    }
+    if wanted("connect") {
+        println!("\nserver CPU per new connection (connect, upgrade, join)");
+        let cluster = connect::measure(&Server::roomd(arguments.workers)?, 1000, 5)?;
+        println!("through the balancer {:>8.1} us", cluster.as_secs_f64() * 1e6);
+    }
+    Ok(())
+}
+
+fn fan_out(arguments: &Arguments) -> io::Result<()> {
+    let time = Duration::from_secs(arguments.seconds);
+    println!("server CPU per delivered message, {} clients, {} workers", arguments.clients, arguments.workers);
+    println!("{:>5} {:>10} {:>12} {:>12} {:>7} {:>12}", "room", "offer", "roomd", "floor", "ratio", "deliveries/s");
+    for room_size in ROOM_SIZES {
+        for (name, offer, floor) in [("paced", PACED, "write"), ("saturated", SATURATED, "join")] {
+            let ours = fanout::measure(&Server::roomd(arguments.workers)?, arguments.clients, room_size, offer, time)?;
+            let least = Server::floor(floor, &ours.sample)?;
+            let least = fanout::measure(&least, arguments.clients, room_size, offer, time)?;
+            println!(
+                "{room_size:>5} {name:>10} {:>9.2} us {:>9.2} us {:>7.2} {:>12.0}",
+                ours.cpu.as_secs_f64() * 1e6,
+                least.cpu.as_secs_f64() * 1e6,
+                ours.cpu.as_secs_f64() / least.cpu.as_secs_f64().max(1e-9),
+                ours.rate,
+            );
+        }
+    }
+    Ok(())
+}

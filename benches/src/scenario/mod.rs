@@ -1,0 +1,5 @@
+//! What is measured.
+
+pub mod connect;
+pub mod fanout;
+pub mod memory;

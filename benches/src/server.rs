@@ -1,0 +1,101 @@
+//! Starts what is measured, as separate processes, and ends it.
+
+use std::{
+    io::{self, BufRead, BufReader},
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use crate::process;
+
+/// A running server and where it listens.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    folder: Option<tempfile::TempDir>,
+}
+
+impl Server {
+    /// A roomd cluster with the embedded bus; ready to serve when this returns.
+    pub fn roomd(workers: u16) -> io::Result<Server> {
+        let folder = tempfile::tempdir()?;
+        let control = folder.path().join("control.sock");
+        let config = folder.path().join("cluster.toml");
+        let address = free_address()?;
+        let admin = free_address()?;
+        std::fs::write(&config, "[socketio]\nping_interval = \"10m\"\n")?;
+        let log = std::fs::File::create(folder.path().join("log"))?;
+        let binary = beside_this("roomd")?;
+        let mut child = Command::new(&binary)
+            .args(["up", "--config", text(&config), "--control", text(&control), "--workers", &workers.to_string()])
+            .args(["--listen", &address.to_string(), "--admin", &admin.to_string()])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        let ready = Command::new(&binary).args(["wait", "--timeout", "20s", "--control", text(&control)]).output()?;
+        if !ready.status.success() {
+            child.kill()?;
+            child.wait()?;
+            let log = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+            return Err(io::Error::other(format!("roomd did not start: {log}")));
+        }
+        Ok(Server { child, address, folder: Some(folder) })
+    }
+
+    /// A floor program: `write` or `join`.
+    pub fn floor(mode: &str, frame: &[u8]) -> io::Result<Server> {
+        let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+        Server::printing_its_address(Command::new(beside_this("floor")?).args([mode, &hex]))
+    }
+
+    fn printing_its_address(command: &mut Command) -> io::Result<Server> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no standard output"))?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let address = line.trim().parse().map_err(|_| io::Error::other(format!("it printed no address: {line:?}")))?;
+        Ok(Server { child, address, folder: None })
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether a client joins its room by an event, and not by its request.
+    pub fn joins_by_event(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// All its processes.
+    pub fn pids(&self) -> Vec<u32> {
+        process::family(self.child.id())
+    }
+}
+
+impl Drop for Server {
+    /// Ends this server's own processes and nothing else: the workers leave when their supervisor is gone.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A program that was built together with this one.
+fn beside_this(name: &str) -> io::Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    if !path.exists() {
+        return Err(io::Error::other(format!("{} is missing: cargo build --release --workspace", path.display())));
+    }
+    Ok(path)
+}
+
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind(("127.0.0.1", 0))?.local_addr()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a temporary path is text")
+}
