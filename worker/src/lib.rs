@@ -9,6 +9,8 @@
 //!
 //! `protocol` holds the cores of all this, which do no I/O.
 
+pub mod adapter;
 pub mod bus;
 pub mod engine;
 pub mod page;
+pub mod protocol;

@@ -1,0 +1,259 @@
+//! The canonical form of arguments in a worker.
+
+use std::{borrow::Cow, fmt::Write, ops::Range};
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use thiserror::Error;
+
+use super::{
+    args::{self, DecodeError, EncodeError},
+    json::{self, JsonError, Object, Placeholder, Sink},
+};
+
+/// Most attachments of a packet: the official parser refuses more since its version 4.2.6, on both sides.
+pub const MAX_ATTACHMENTS: usize = 10;
+
+/// JSON text, and the byte strings that its placeholders (`{"_placeholder":true,"num":k}`) stand for.
+///
+/// For an event it is the array of name and arguments, for an ack the array of arguments. The text is valid, not too
+/// deep, and names only attachments that are there. Without attachments, an object that looks like a placeholder is
+/// an ordinary object, as in the official parser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Data {
+    json: String,
+    attachments: Vec<Bytes>,
+}
+
+/// Why text and attachments do not fit together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum DataError {
+    /// The text is not valid JSON.
+    #[error("read the JSON of arguments")]
+    Json(#[from] JsonError),
+    /// A placeholder names an attachment that is not there.
+    #[error("find the attachment that a placeholder names")]
+    Placeholder,
+}
+
+impl Data {
+    /// Text without attachments.
+    ///
+    /// # Errors
+    /// Where it is not valid JSON.
+    pub fn from_json(json: String) -> Result<Self, DataError> {
+        json::validate(&json)?;
+        Ok(Self { json, attachments: Vec::new() })
+    }
+
+    /// Text and the attachments that its placeholders name.
+    ///
+    /// # Errors
+    /// Where the text is not valid JSON, or names an attachment that is not there.
+    pub fn new(json: String, attachments: Vec<Bytes>) -> Result<Self, DataError> {
+        if attachments.is_empty() {
+            return Self::from_json(json);
+        }
+        count_placeholders(&json, attachments.len())?;
+        Ok(Self { json, attachments })
+    }
+
+    /// Text that a caller has checked, as [`SocketPacket::parse`](super::SocketPacket::parse) does.
+    pub(crate) fn checked(json: String, attachments: Vec<Bytes>) -> Self {
+        debug_assert!(Self::new(json.clone(), attachments.clone()).is_ok(), "{json}");
+        Self { json, attachments }
+    }
+
+    /// The arguments of an event from a client whose packet has no attachments: its text has been checked already.
+    /// `None` where the packet has no JSON, or has attachments to wait for.
+    pub fn from_packet(packet: &super::SocketPacket<'_>) -> Option<Self> {
+        let json = packet.json.filter(|_| packet.attachments == 0)?;
+        Some(Self::checked(json.to_owned(), Vec::new()))
+    }
+
+    /// An event: its name and arguments. A tuple gives several arguments, `()` none, everything else is one.
+    ///
+    /// # Errors
+    /// Where a value has no JSON form, there are too many attachments, or the name is reserved.
+    pub fn event(name: &str, args: &(impl Serialize + ?Sized)) -> Result<Self, EncodeError> {
+        args::encode_event(name, args)
+    }
+
+    /// The arguments of an ack, in the same way.
+    ///
+    /// # Errors
+    /// Where a value has no JSON form, or there are too many attachments.
+    pub fn ack(args: &(impl Serialize + ?Sized)) -> Result<Self, EncodeError> {
+        args::encode_args(args)
+    }
+
+    /// One value as it is.
+    ///
+    /// # Errors
+    /// Where it has no JSON form, or there are too many attachments.
+    pub fn value(value: &(impl Serialize + ?Sized)) -> Result<Self, EncodeError> {
+        args::encode_value(value)
+    }
+
+    /// The arguments of an event, without its name. `T` is a tuple for several, `()` for none; every other type gets
+    /// the first. What is missing reads as `null`, what is too much is left out.
+    ///
+    /// # Errors
+    /// Where an argument is not what `T` asks for.
+    pub fn event_args<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        args::decode_args(&self.json, 1, &self.attachments)
+    }
+
+    /// The arguments of an ack, in the same way.
+    ///
+    /// # Errors
+    /// Where an argument is not what `T` asks for.
+    pub fn ack_args<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        args::decode_args(&self.json, 0, &self.attachments)
+    }
+
+    /// The whole value.
+    ///
+    /// # Errors
+    /// Where it is not what `T` asks for.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        args::decode_value(&self.json, &self.attachments)
+    }
+
+    /// The first element of the array, as a value of its own; `None` where there is none. This is what travels of an
+    /// ack to another server.
+    pub fn first(&self) -> Option<Data> {
+        let json = json::elements(&self.json).next()?;
+        Some(Self { json: json.to_owned(), attachments: self.attachments.clone() })
+    }
+
+    /// The texts of the array's elements.
+    pub fn elements(&self) -> impl Iterator<Item = &str> {
+        json::elements(&self.json)
+    }
+
+    /// The text, with placeholders.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// What the placeholders stand for.
+    pub fn attachments(&self) -> &[Bytes] {
+        &self.attachments
+    }
+
+    /// Both, taken apart.
+    pub fn into_parts(self) -> (String, Vec<Bytes>) {
+        (self.json, self.attachments)
+    }
+
+    /// The text with each attachment written out as `JSON.stringify` writes a Node buffer, for messages that cannot
+    /// carry bytes.
+    pub fn plain_json(&self) -> Cow<'_, str> {
+        if self.attachments.is_empty() {
+            return Cow::Borrowed(&self.json);
+        }
+        let mut spans = Vec::new();
+        let read = json::read(&self.json, &mut Placeholders { attachments: self.attachments.len(), spans: &mut spans });
+        debug_assert!(read.is_ok(), "the text was valid when it came in");
+        let mut plain = String::with_capacity(self.json.len());
+        let mut start = 0;
+        for (index, span) in spans {
+            plain.push_str(&self.json[start..span.start]);
+            push_node_buffer(&mut plain, &self.attachments[index]);
+            start = span.end;
+        }
+        plain.push_str(&self.json[start..]);
+        Cow::Owned(plain)
+    }
+}
+
+/// Checks the text, and that its placeholders name attachments below `attachments`. Gives the number of placeholders.
+pub(crate) fn count_placeholders(json: &str, attachments: usize) -> Result<usize, DataError> {
+    let mut spans = Vec::with_capacity(attachments);
+    json::read(json, &mut Placeholders { attachments, spans: &mut spans })?;
+    Ok(spans.len())
+}
+
+/// Finds the placeholders in a text and checks what they name.
+struct Placeholders<'a> {
+    attachments: usize,
+    spans: &'a mut Vec<(usize, Range<usize>)>,
+}
+
+impl Sink for Placeholders<'_> {
+    type Error = DataError;
+    type Mark = ();
+
+    fn end_object(&mut self, (): (), object: Object) -> Result<(), DataError> {
+        match object.placeholder {
+            Placeholder::No => Ok(()),
+            Placeholder::Index(index) if index < self.attachments => {
+                // What stands inside a placeholder is replaced with it.
+                while self.spans.pop_if(|(_, inner)| inner.start > object.span.start).is_some() {}
+                self.spans.push((index, object.span));
+                Ok(())
+            }
+            Placeholder::Index(_) | Placeholder::Illegal => Err(DataError::Placeholder),
+        }
+    }
+}
+
+/// `JSON.stringify` of a Node buffer.
+fn push_node_buffer(json: &mut String, bytes: &[u8]) {
+    json.push_str("{\"type\":\"Buffer\",\"data\":[");
+    for (at, byte) in bytes.iter().enumerate() {
+        let comma = if at == 0 { "" } else { "," };
+        // Writing into a String does not fail.
+        let _ = write!(json, "{comma}{byte}");
+    }
+    json.push_str("]}");
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn two() -> Vec<Bytes> {
+        vec![Bytes::from_static(&[1, 255]), Bytes::new()]
+    }
+
+    #[test]
+    fn placeholders_must_name_attachments_that_are_there() {
+        for good in [
+            r#"["a",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#,
+            r#"["a",{"num":1,"_placeholder":true},{"_placeholder":true,"num":1}]"#,
+            r#"["a",{"_placeholder":false,"num":7},{"_placeholder":1},{"x":{"_placeholder":true,"num":0}}]"#,
+            r#"["a"]"#,
+        ] {
+            assert!(Data::new(good.to_owned(), two()).is_ok(), "{good}");
+        }
+        for bad in [
+            r#"["a",{"_placeholder":true,"num":2}]"#,
+            r#"["a",{"_placeholder":true,"num":-1}]"#,
+            r#"["a",{"_placeholder":true,"num":"0"}]"#,
+            r#"["a",{"_placeholder":true,"num":0.5}]"#,
+            r#"["a",{"_placeholder":true}]"#,
+            r#"["a",{"\u005fplaceholder":true,"num":9}]"#,
+            r#"["a",{"_placeholder":false,"num":0,"_placeholder":true,"num":9}]"#,
+        ] {
+            assert_eq!(Data::new(bad.to_owned(), two()), Err(DataError::Placeholder), "{bad}");
+            assert!(Data::from_json(bad.to_owned()).is_ok(), "without attachments it is an object: {bad}");
+        }
+    }
+
+    #[test]
+    fn where_bytes_cannot_travel_they_are_written_as_node_does() {
+        let json = r#"["a",{"_placeholder":true,"num":0},{"b":{"_placeholder":true,"num":1}},2]"#;
+        let data = Data::new(json.to_owned(), two()).unwrap();
+        assert_eq!(data.plain_json(), r#"["a",{"type":"Buffer","data":[1,255]},{"b":{"type":"Buffer","data":[]}},2]"#);
+    }
+
+    #[test]
+    fn the_first_argument_of_an_ack_keeps_its_attachments() {
+        let data = Data::new(r#"[{"_placeholder":true,"num":1},2]"#.to_owned(), two()).unwrap();
+        assert_eq!(data.first(), Some(Data::new(r#"{"_placeholder":true,"num":1}"#.to_owned(), two()).unwrap()));
+        assert_eq!(Data::from_json("[]".to_owned()).unwrap().first(), None);
+    }
+}
