@@ -23,4 +23,5 @@ pub use binary::Binary;
 pub use data::{Data, DataError, MAX_ATTACHMENTS};
 pub use encoded::{Encoded, Part};
 pub use json::{JsonError, MAX_DEPTH};
+pub(crate) use socket_packet::event_name;
 pub use socket_packet::{EventName, PacketError, PacketType, SocketPacket, is_reserved_event};

@@ -1,1 +1,75 @@
-//! The official adapter's bytes.
+//! The official classic Redis adapter's messages, byte for byte (@socket.io/redis-adapter 8.3, notepack.io 3.0).
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `channel` | names of channels, and what a message's channel says |
+//! | `target` | rooms, whom an operation is for, flags |
+//! | `broadcast` | a packet for many: `[uid, packet, opts]` |
+//! | `request` | questions and orders to all servers |
+//! | `response` | what servers answer |
+//! | `from_json`, `to_json` | arguments to MessagePack and back |
+//! | `msgpack` | the pieces of MessagePack |
+//! | `date` | MessagePack's timestamps as the ISO text that `JSON.stringify` makes of them |
+//! | `poison` | which messages end a Node server: a check on all that we send, in debug builds |
+//!
+//! Reading is tolerant where Node is, and hostile bytes yield an error. Node is not: some payloads end every Node
+//! server that is subscribed. What is sent is therefore typed so that they cannot be expressed.
+
+mod broadcast;
+mod channel;
+mod date;
+mod from_json;
+mod msgpack;
+#[cfg(any(test, debug_assertions))]
+mod poison;
+mod request;
+mod response;
+mod target;
+mod to_json;
+
+pub use broadcast::{Broadcast, Packet, encode_broadcast, sender};
+pub use channel::{Channels, Incoming, random_id};
+pub use request::{Request, RequestBody};
+pub use response::{RemoteHandshake, RemoteSocket, Response, ResponseBody};
+pub use target::{Flags, MAX_ROOMS, Room, Selector};
+
+use thiserror::Error;
+
+/// Longest message that is read or written. Clients send 1 MB at most unless told otherwise; this is what keeps a
+/// hostile message (text grows sixfold when escaped) from filling memory.
+pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
+/// Why a message from another server is not used. The sender is not known to be wrong: Node ignores the same ones, or
+/// ends because of them.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// Neither the JSON nor the MessagePack that it should be.
+    #[error("read the message as {0}")]
+    Malformed(&'static str),
+    /// Longer than [`MAX_MESSAGE_BYTES`], too deep, or with too many rooms or byte strings.
+    #[error("read the message, which has too much {0}")]
+    TooMuch(&'static str),
+    /// A field is missing or of the wrong type.
+    #[error("find a usable {0:?} in the message")]
+    Field(&'static str),
+    /// A request of a type that this version does not know; Node ignores it too.
+    #[error("understand a request of type {0}")]
+    UnknownType(u64),
+    /// A packet that clients would close the connection for.
+    #[error("hand the packet on, clients would refuse it")]
+    Harmful,
+}
+
+/// Why a message is not sent.
+#[derive(Debug, Error)]
+pub enum WriteError {
+    /// Longer than [`MAX_MESSAGE_BYTES`].
+    #[error("publish a message of more than {MAX_MESSAGE_BYTES} bytes")]
+    TooLong,
+    /// Not an array that begins with a name clients accept.
+    #[error("publish arguments that do not begin with the name of an event")]
+    NotAnEvent,
+    /// A name that the other servers use themselves, or that would end a Node server without a listener for it.
+    #[error("emit to servers an event with the reserved name {0:?}")]
+    ReservedServerEvent(String),
+}

@@ -1,0 +1,301 @@
+//! Whom an operation is for.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error as _, IgnoredAny, SeqAccess, Visitor},
+};
+
+use super::{
+    ReadError,
+    msgpack::{Reader, Token, Writer},
+};
+use crate::protocol::json;
+
+/// Most rooms that one message may name: each costs more memory here than in the message.
+pub const MAX_ROOMS: usize = 1 << 16;
+
+/// A room as it stands in a message.
+///
+/// JavaScript tells the number 42 from the text "42", and so do messages: a broadcast to the number does not reach the
+/// members of the text on another server, though the channel's name is the same.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Room {
+    /// The usual form.
+    Text(String),
+    /// A number.
+    Number(f64),
+    /// Anything else: no room has such a name, yet it counts as one, so that "only there" does not become "everywhere".
+    Other,
+}
+
+impl Room {
+    /// The room's name if it is text.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Room::Text(text) => Some(text),
+            Room::Number(_) | Room::Other => None,
+        }
+    }
+
+    /// How the room is written in a channel's name.
+    pub(super) fn channel_part(&self) -> Cow<'_, str> {
+        match self {
+            Room::Text(text) => Cow::Borrowed(text),
+            Room::Number(number) => {
+                let mut text = String::new();
+                json::push_number(&mut text, *number);
+                Cow::Owned(text)
+            }
+            Room::Other => Cow::Borrowed("null"),
+        }
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer) {
+        match self {
+            Room::Text(text) => writer.text(text),
+            Room::Number(number) => writer.number(*number),
+            Room::Other => writer.nil(),
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, ReadError> {
+        let mut after = reader.clone();
+        let room = match after.token()? {
+            Token::Text(text) => Room::Text(text.into_owned()),
+            Token::Unsigned(number) => Room::Number(number as f64),
+            Token::Signed(number) => Room::Number(number as f64),
+            Token::Float(number) => Room::Number(number),
+            _ => Room::Other,
+        };
+        reader.skip()?;
+        Ok(room)
+    }
+}
+
+impl From<&str> for Room {
+    fn from(text: &str) -> Self {
+        Room::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Room {
+    fn from(text: String) -> Self {
+        Room::Text(text)
+    }
+}
+
+/// Which sockets: those in any of `rooms` (all where it is empty), without those in any of `except`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Selector {
+    /// The rooms; a socket's id is a room too.
+    #[serde(default, deserialize_with = "rooms_from_json")]
+    pub rooms: Vec<Room>,
+    /// The rooms left out.
+    #[serde(default, deserialize_with = "rooms_from_json")]
+    pub except: Vec<Room>,
+}
+
+/// How a broadcast is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Flags {
+    /// May be dropped for a client that cannot take it now.
+    pub volatile: bool,
+    /// Whether to compress it; not set means yes.
+    pub compress: Option<bool>,
+    /// How long to wait for acks, in milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// The sender wants the one answer itself, not a list. Only he heeds it.
+    pub expect_single_response: bool,
+}
+
+pub(super) fn write_rooms(writer: &mut Writer, rooms: &[Room]) {
+    writer.array(rooms.len());
+    for room in rooms {
+        room.write(writer);
+    }
+}
+
+/// Writes the map of rooms, except and flags.
+pub(super) fn write_options(writer: &mut Writer, selector: &Selector, flags: Flags) {
+    writer.map(3);
+    writer.text("rooms");
+    write_rooms(writer, &selector.rooms);
+    writer.text("except");
+    write_rooms(writer, &selector.except);
+    writer.text("flags");
+    let Flags { volatile, compress, timeout_ms, expect_single_response } = flags;
+    writer.map(
+        [volatile, compress.is_some(), timeout_ms.is_some(), expect_single_response].iter().filter(|set| **set).count(),
+    );
+    if expect_single_response {
+        writer.text("expectSingleResponse");
+        writer.boolean(true);
+    }
+    if volatile {
+        writer.text("volatile");
+        writer.boolean(true);
+    }
+    if let Some(compress) = compress {
+        writer.text("compress");
+        writer.boolean(compress);
+    }
+    if let Some(timeout) = timeout_ms {
+        writer.text("timeout");
+        writer.unsigned(timeout);
+    }
+}
+
+/// Reads the map of rooms, except and flags. Each may be missing.
+pub(super) fn read_options(reader: &mut Reader<'_>) -> Result<(Selector, Flags), ReadError> {
+    let Token::Map(count) = reader.token()? else {
+        return Err(ReadError::Field("opts"));
+    };
+    let mut selector = Selector::default();
+    let mut flags = Flags::default();
+    for _ in 0..count {
+        match &*reader.key()? {
+            "rooms" => selector.rooms = read_rooms(reader)?,
+            "except" => selector.except = read_rooms(reader)?,
+            "flags" => flags = read_flags(reader)?,
+            _ => reader.skip()?,
+        }
+    }
+    Ok((selector, flags))
+}
+
+/// As JavaScript's `new Set(value)`: nothing and the empty text are the empty set, a text is the set of its characters.
+fn read_rooms(reader: &mut Reader<'_>) -> Result<Vec<Room>, ReadError> {
+    match reader.token()? {
+        Token::Nil | Token::Undefined => Ok(Vec::new()),
+        Token::Text(text) => characters(&text).ok_or(ReadError::TooMuch("rooms")),
+        Token::Array(count) if count > MAX_ROOMS => Err(ReadError::TooMuch("rooms")),
+        Token::Array(count) => (0..count).map(|_| Room::read(reader)).collect(),
+        _ => Err(ReadError::Field("rooms")),
+    }
+}
+
+fn characters(text: &str) -> Option<Vec<Room>> {
+    (text.len() <= MAX_ROOMS).then(|| text.chars().map(|character| Room::Text(character.to_string())).collect())
+}
+
+fn read_flags(reader: &mut Reader<'_>) -> Result<Flags, ReadError> {
+    let mut flags = Flags::default();
+    let mut after = reader.clone();
+    let Token::Map(count) = after.token()? else {
+        reader.skip()?;
+        return Ok(flags);
+    };
+    *reader = after;
+    for _ in 0..count {
+        let key = reader.key()?;
+        let value = reader.clone().token()?;
+        reader.skip()?;
+        match (&*key, value) {
+            ("volatile", Token::Boolean(value)) => flags.volatile = value,
+            ("compress", Token::Boolean(value)) => flags.compress = Some(value),
+            ("timeout", Token::Unsigned(value)) => flags.timeout_ms = Some(value),
+            ("timeout", Token::Float(value)) if value >= 0.0 => flags.timeout_ms = Some(value as u64),
+            ("expectSingleResponse", Token::Boolean(value)) => flags.expect_single_response = value,
+            _ => {}
+        }
+    }
+    Ok(flags)
+}
+
+impl Serialize for Room {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Room::Text(text) => serializer.serialize_str(text),
+            // As JavaScript writes it: without a fraction where there is none.
+            Room::Number(number) if number.trunc() == *number && number.abs() < 1e15 => {
+                serializer.serialize_i64(*number as i64)
+            }
+            Room::Number(number) => serializer.serialize_f64(*number),
+            Room::Other => serializer.serialize_unit(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Room {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RoomVisitor)
+    }
+}
+
+struct RoomVisitor;
+
+impl<'de> Visitor<'de> for RoomVisitor {
+    type Value = Room;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a room")
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Room, E> {
+        Ok(Room::from(text))
+    }
+    fn visit_u64<E>(self, number: u64) -> Result<Room, E> {
+        Ok(Room::Number(number as f64))
+    }
+    fn visit_i64<E>(self, number: i64) -> Result<Room, E> {
+        Ok(Room::Number(number as f64))
+    }
+    fn visit_f64<E>(self, number: f64) -> Result<Room, E> {
+        Ok(Room::Number(number))
+    }
+    fn visit_unit<E>(self) -> Result<Room, E> {
+        Ok(Room::Other)
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Room, E> {
+        Ok(Room::Other)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Room, A::Error> {
+        while elements.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Room::Other)
+    }
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut members: A) -> Result<Room, A::Error> {
+        while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Room::Other)
+    }
+}
+
+fn rooms_from_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Room>, D::Error> {
+    deserializer.deserialize_any(RoomsVisitor { text_is_one: false })
+}
+
+/// Rooms to join or leave: a text is one room there.
+pub(super) fn room_list_from_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Room>, D::Error> {
+    deserializer.deserialize_any(RoomsVisitor { text_is_one: true })
+}
+
+struct RoomsVisitor {
+    text_is_one: bool,
+}
+
+impl<'de> Visitor<'de> for RoomsVisitor {
+    type Value = Vec<Room>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an array of at most {MAX_ROOMS} rooms")
+    }
+    fn visit_unit<E>(self) -> Result<Vec<Room>, E> {
+        Ok(Vec::new())
+    }
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<Room>, E> {
+        if self.text_is_one {
+            return Ok(vec![Room::from(text)]);
+        }
+        characters(text).ok_or_else(|| E::custom("too many rooms"))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<Room>, A::Error> {
+        let mut rooms = Vec::new();
+        while let Some(room) = elements.next_element()? {
+            if rooms.len() == MAX_ROOMS {
+                return Err(A::Error::custom("too many rooms"));
+            }
+            rooms.push(room);
+        }
+        Ok(rooms)
+    }
+}
