@@ -22,10 +22,16 @@ mod from_json;
 mod msgpack;
 #[cfg(any(test, debug_assertions))]
 mod poison;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod properties;
 mod request;
 mod response;
 mod target;
 mod to_json;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod vectors;
 
 pub use broadcast::{Broadcast, Packet, encode_broadcast, sender};
 pub use channel::{Channels, Incoming, random_id};

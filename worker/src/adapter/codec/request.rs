@@ -112,7 +112,7 @@ struct Incoming<'a> {
     #[serde(borrow)]
     opts: Option<&'a RawValue>,
     #[serde(default, deserialize_with = "room_list_from_json")]
-    rooms: Vec<Room>,
+    rooms: Option<Vec<Room>>,
     #[serde(borrow)]
     close: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -183,10 +183,10 @@ impl Request {
             None => None,
         };
         let body = match (kind, target) {
-            (0, _) => RequestBody::Sockets { rooms: fields.rooms },
+            (0, _) => RequestBody::Sockets { rooms: fields.rooms.unwrap_or_default() },
             (1, _) => RequestBody::AllRooms,
-            (2, Some(target)) => RequestBody::Join { target, rooms: fields.rooms },
-            (3, Some(target)) => RequestBody::Leave { target, rooms: fields.rooms },
+            (2, Some(target)) => RequestBody::Join { target, rooms: fields.rooms.ok_or(ReadError::Field("rooms"))? },
+            (3, Some(target)) => RequestBody::Leave { target, rooms: fields.rooms.ok_or(ReadError::Field("rooms"))? },
             (4, Some(target)) => RequestBody::Disconnect { target, close },
             (2..=4, None) => {
                 let sid = sid.ok_or(ReadError::Field("sid"))?;

@@ -261,17 +261,34 @@ impl<'de> Visitor<'de> for RoomVisitor {
 }
 
 fn rooms_from_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Room>, D::Error> {
-    deserializer.deserialize_any(RoomsVisitor { text_is_one: false })
+    deserializer.deserialize_any(RoomsVisitor)
 }
 
-/// Rooms to join or leave: a text is one room there.
-pub(super) fn room_list_from_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Room>, D::Error> {
-    deserializer.deserialize_any(RoomsVisitor { text_is_one: true })
+/// Rooms to join or leave: a text is one room there, and nothing is no list.
+pub(super) fn room_list_from_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Room>>, D::Error> {
+    struct ListVisitor;
+
+    impl<'de> Visitor<'de> for ListVisitor {
+        type Value = Option<Vec<Room>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            RoomsVisitor.expecting(f)
+        }
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(Some(vec![Room::from(text)]))
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, elements: A) -> Result<Self::Value, A::Error> {
+            RoomsVisitor.visit_seq(elements).map(Some)
+        }
+    }
+
+    deserializer.deserialize_any(ListVisitor)
 }
 
-struct RoomsVisitor {
-    text_is_one: bool,
-}
+struct RoomsVisitor;
 
 impl<'de> Visitor<'de> for RoomsVisitor {
     type Value = Vec<Room>;
@@ -283,9 +300,6 @@ impl<'de> Visitor<'de> for RoomsVisitor {
         Ok(Vec::new())
     }
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<Room>, E> {
-        if self.text_is_one {
-            return Ok(vec![Room::from(text)]);
-        }
         characters(text).ok_or_else(|| E::custom("too many rooms"))
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<Room>, A::Error> {
