@@ -1,0 +1,184 @@
+//! What the control socket and the admin listener ask of the supervise loop.
+//!
+//! One task decides: everything that wants to know or to change something sends a [`Command`] over [`Commands`] and waits
+//! for the answer. The loop may answer at once (`Status`, `Kill`) or when the thing is done (`Reload`, `Scale`, `Stop`);
+//! an answer that nobody waits for any more is dropped.
+
+use roomd_wire::Slot;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::status::Status;
+
+/// How many commands may wait for the loop. Its senders are few and wait for their answers.
+pub const COMMANDS_WAITING: usize = 32;
+
+/// Where the answer to one command goes.
+pub type Reply<T> = oneshot::Sender<T>;
+
+/// Something the supervise loop is asked to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Tell what runs. Answered at once.
+    Status(Reply<Status>),
+    /// Replace all workers one by one. Answered when all are replaced, or when the first new one could not start.
+    Reload(Reply<Result<Reloaded, CommandError>>),
+    /// Change the number of workers. Answered when the new ones are ready and the old ones drain.
+    Scale(u16, Reply<Result<Scaled, CommandError>>),
+    /// Stop gracefully. Answered at once; the supervisor's end is seen by the end of the connection.
+    Stop(Reply<Result<(), CommandError>>),
+    /// Send a signal to a slot's current worker. Answered at once.
+    Kill {
+        /// Whose worker.
+        slot: Slot,
+        /// Which signal.
+        signal: nix::sys::signal::Signal,
+        /// The answer.
+        reply: Reply<Result<Killed, CommandError>>,
+    },
+}
+
+/// A reload is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// How many workers were replaced.
+    pub replaced: u16,
+}
+
+/// The number of workers was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Scaled {
+    /// How many there were.
+    pub from: u16,
+    /// How many there are.
+    pub to: u16,
+}
+
+/// A signal was sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Killed {
+    /// To which process.
+    pub pid: u32,
+}
+
+/// Why a command was not carried out. Each text is a sentence for the person who asked, with the way out.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The slot does not exist.
+    #[error("there is no slot {slot}: this cluster has the slots 0 to {}", slots.saturating_sub(1))]
+    NoSuchSlot {
+        /// The slot asked for.
+        slot: Slot,
+        /// How many slots there are.
+        slots: u16,
+    },
+    /// The slot has no process at this moment.
+    #[error("slot {slot} has no worker at the moment (it is in {state}): `roomd status` shows when it has one again")]
+    NoWorker {
+        /// The slot asked for.
+        slot: Slot,
+        /// The state it is in: `backoff` or `failed`.
+        state: &'static str,
+    },
+    /// The operating system refused the signal.
+    #[error("could not send {signal} to process {pid}: {error}")]
+    Signal {
+        /// The signal's name.
+        signal: &'static str,
+        /// The worker's process.
+        pid: u32,
+        /// What the operating system said.
+        error: String,
+    },
+    /// Something that excludes it is under way.
+    #[error("{what} is under way: try again when `roomd status` shows the state `running`")]
+    Busy {
+        /// What is under way, as a subject: `a reload`.
+        what: &'static str,
+    },
+    /// The supervisor stops.
+    #[error("the cluster is stopping")]
+    Stopping,
+    /// A new worker did not become ready; the workers that were there stay.
+    #[error("the new worker of slot {slot} could not start: {reason}; the old workers stay")]
+    NewWorkerFailed {
+        /// The slot whose new worker failed.
+        slot: Slot,
+        /// Its own words, or what happened to it.
+        reason: String,
+    },
+    /// The configuration file, read again for a reload, has problems.
+    #[error("the configuration has a problem: {first}{}; the old workers stay: run `roomd check`", also(*.others))]
+    Config {
+        /// The first problem in one line, with its place.
+        first: String,
+        /// How many more there are.
+        others: usize,
+    },
+    /// The supervise loop has ended.
+    #[error("the supervisor has ended")]
+    Gone,
+}
+
+impl CommandError {
+    /// A short name for programs that read the control socket.
+    pub fn code(&self) -> &'static str {
+        match self {
+            CommandError::NoSuchSlot { .. } => "no_such_slot",
+            CommandError::NoWorker { .. } => "no_worker",
+            CommandError::Signal { .. } => "signal",
+            CommandError::Busy { .. } => "busy",
+            CommandError::Stopping => "stopping",
+            CommandError::NewWorkerFailed { .. } => "new_worker_failed",
+            CommandError::Config { .. } => "config",
+            CommandError::Gone => "gone",
+        }
+    }
+}
+
+fn also(others: usize) -> String {
+    if others == 0 { String::new() } else { format!(" (and {others} more)") }
+}
+
+/// The way to the supervise loop. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Commands(mpsc::Sender<Command>);
+
+impl Commands {
+    /// The way to the loop, and the loop's end of it.
+    pub fn channel() -> (Commands, mpsc::Receiver<Command>) {
+        let (sender, receiver) = mpsc::channel(COMMANDS_WAITING);
+        (Commands(sender), receiver)
+    }
+
+    /// Tells what runs.
+    pub async fn status(&self) -> Result<Status, CommandError> {
+        self.ask(Command::Status).await
+    }
+
+    /// Replaces all workers.
+    pub async fn reload(&self) -> Result<Reloaded, CommandError> {
+        self.ask(Command::Reload).await?
+    }
+
+    /// Changes the number of workers.
+    pub async fn scale(&self, workers: u16) -> Result<Scaled, CommandError> {
+        self.ask(|reply| Command::Scale(workers, reply)).await?
+    }
+
+    /// Stops the cluster gracefully.
+    pub async fn stop(&self) -> Result<(), CommandError> {
+        self.ask(Command::Stop).await?
+    }
+
+    /// Signals one worker.
+    pub async fn kill(&self, slot: Slot, signal: nix::sys::signal::Signal) -> Result<Killed, CommandError> {
+        self.ask(|reply| Command::Kill { slot, signal, reply }).await?
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(command(reply)).await.map_err(|_| CommandError::Gone)?;
+        answer.await.map_err(|_| CommandError::Gone)
+    }
+}

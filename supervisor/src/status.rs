@@ -1,0 +1,281 @@
+//! What runs, as the supervise loop tells it: the JSON of `roomd status --json` and `/status`, from which the table and
+//! the metrics are made too. Fields may be added; what `roomd status --json` promised stays.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf};
+
+use roomd_wire::{Generation, Slot, WorkerCounters};
+use serde::{Deserialize, Serialize};
+
+/// The whole cluster at one moment.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The supervisor itself.
+    pub supervisor: SupervisorStatus,
+    /// Every worker process, by slot; a slot whose old worker drains beside the new one has two.
+    pub workers: Vec<WorkerStatus>,
+    /// How rooms are kept in sync.
+    pub bus: BusStatus,
+    /// Where clients connect.
+    pub listeners: Vec<String>,
+    /// Where the admin endpoints are, if they are on.
+    pub admin: Option<String>,
+    /// The control socket.
+    pub control: PathBuf,
+    /// What the balancer counted.
+    pub balancer: BalancerStatus,
+}
+
+/// The supervisor process.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SupervisorStatus {
+    /// Its process id.
+    pub pid: u32,
+    /// The program's version.
+    pub version: String,
+    /// How long it has run.
+    pub uptime_s: f64,
+    /// What it is doing.
+    pub state: ClusterState,
+    /// How many workers are wanted.
+    pub wanted_workers: u16,
+    /// Its resident memory, if the kernel tells it.
+    pub rss_bytes: Option<u64>,
+}
+
+/// What the cluster as a whole is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClusterState {
+    /// No worker has been ready yet.
+    Starting,
+    /// The usual state.
+    Running,
+    /// Workers are being replaced, or their number is being changed.
+    Reloading,
+    /// It ends.
+    Stopping,
+}
+
+/// One worker process, or a slot without one.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// The place it fills.
+    pub slot: Slot,
+    /// Which run of the place; in `backoff` and `failed` the run that ended last.
+    pub generation: Generation,
+    /// The process; none in `backoff` and `failed`.
+    pub pid: Option<u32>,
+    /// Where in its life it is.
+    pub state: WorkerState,
+    /// Client connections that are open.
+    pub connections: u64,
+    /// Engine.IO sessions that are open.
+    pub sessions: u64,
+    /// Socket.IO sockets that are connected.
+    pub sockets: u64,
+    /// Rooms with at least one member.
+    pub rooms: u64,
+    /// How often the slot's worker was started again after it died, all causes.
+    pub restarts: u64,
+    /// The same by cause.
+    pub restarts_by_cause: BTreeMap<DeathCause, u64>,
+    /// How long the process has run.
+    pub uptime_s: f64,
+    /// Its resident memory; 0 if it has no process.
+    pub rss_bytes: u64,
+    /// In `backoff`: when it is started again.
+    pub retry_in_s: Option<f64>,
+    /// How the slot's last dead worker died.
+    pub last_death: Option<Death>,
+    /// Whether its own test message over the bus came back; none before its first report.
+    pub bus_up: Option<bool>,
+    /// What it counted since it started.
+    pub counters: WorkerCounters,
+}
+
+/// Where in its life a worker is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerState {
+    /// Spawned, not yet ready.
+    Starting,
+    /// It serves.
+    Ready,
+    /// It ends its clients and gets no new ones.
+    Draining,
+    /// It died; the slot waits before the next start.
+    Backoff,
+    /// It could not be started, and is not tried again before a reload.
+    Failed,
+}
+
+/// Why a worker ended that should not have.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeathCause {
+    /// It exited by itself, or by a signal of its own making (SEGV, ABRT, …).
+    Crash,
+    /// Someone else's signal ended it (KILL, TERM, …).
+    Kill,
+    /// It did not answer its heartbeat and was killed.
+    Hang,
+    /// It ended, or ran out of time, before it was ready.
+    Start,
+}
+
+/// How a worker died.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Death {
+    /// Which run.
+    pub generation: Generation,
+    /// Its process.
+    pub pid: u32,
+    /// Why.
+    pub cause: DeathCause,
+    /// What the kernel or the worker said: `exit status 3`, `signal SEGV`, `no answer for 5 s`, the reason of its `Failed`.
+    pub detail: String,
+    /// How long ago.
+    pub ago_s: f64,
+    /// The last lines it wrote.
+    pub last_words: Vec<String>,
+}
+
+/// The bus, as the supervisor finds it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct BusStatus {
+    /// Which bus.
+    pub kind: BusKind,
+    /// Whether a message that went out came back.
+    pub state: BusState,
+    /// How long it took.
+    pub latency_ms: Option<f64>,
+    /// How long the state has been as it is.
+    pub since_s: f64,
+    /// Why it is down, in one line; none while up.
+    pub reason: Option<String>,
+    /// Where it is, without the password; none for the embedded one.
+    pub url: Option<String>,
+}
+
+/// Which bus keeps the rooms in sync.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BusKind {
+    /// The hub in the supervisor.
+    Embedded,
+    /// Redis pub/sub.
+    Redis,
+}
+
+/// Whether the bus works.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BusState {
+    /// A message went out and came back within the deadline.
+    Up,
+    /// It did not.
+    Down,
+}
+
+/// What the balancer counted since the supervisor started, and what it holds now. All default to zero.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BalancerStatus {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections that are open, in all workers and in the balancer.
+    pub open: u64,
+    /// Connections whose request head has not been seen in full.
+    pub waiting_for_head: u64,
+    /// Connections that wait for a ready worker.
+    pub waiting_for_worker: u64,
+    /// Connections handed over and acknowledged.
+    pub handed_over: u64,
+    /// Connections handed to another worker because the first died before it acknowledged.
+    pub handed_over_again: u64,
+    /// Connections moved from one worker to another.
+    pub moved: u64,
+    /// Streams for relayed requests opened between workers.
+    pub relays: u64,
+    /// Connections the balancer answered or closed itself, by cause: `bad_request`, `head_timeout`, `head_too_large`,
+    /// `no_worker`, `limit`, `address_limit`, `out_of_descriptors`.
+    pub refused: BTreeMap<String, u64>,
+}
+
+impl Status {
+    /// Workers that are ready.
+    pub fn ready(&self) -> usize {
+        self.workers.iter().filter(|worker| worker.state == WorkerState::Ready).count()
+    }
+}
+
+impl ClusterState {
+    /// The name in JSON and in the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ClusterState::Starting => "starting",
+            ClusterState::Running => "running",
+            ClusterState::Reloading => "reloading",
+            ClusterState::Stopping => "stopping",
+        }
+    }
+}
+
+impl WorkerState {
+    /// The name in JSON and in the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            WorkerState::Starting => "starting",
+            WorkerState::Ready => "ready",
+            WorkerState::Draining => "draining",
+            WorkerState::Backoff => "backoff",
+            WorkerState::Failed => "failed",
+        }
+    }
+}
+
+impl DeathCause {
+    /// All causes, for figures by cause.
+    pub const ALL: [DeathCause; 4] = [DeathCause::Crash, DeathCause::Kill, DeathCause::Hang, DeathCause::Start];
+
+    /// The name in JSON, metrics and the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeathCause::Crash => "crash",
+            DeathCause::Kill => "kill",
+            DeathCause::Hang => "hang",
+            DeathCause::Start => "start",
+        }
+    }
+}
+
+impl BusKind {
+    /// The name in JSON and in the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BusKind::Embedded => "embedded",
+            BusKind::Redis => "redis",
+        }
+    }
+}
+
+impl BusState {
+    /// The name in JSON and in the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BusState::Up => "up",
+            BusState::Down => "down",
+        }
+    }
+}
+
+macro_rules! display_as_str {
+    ($($name:ident),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    )*};
+}
+display_as_str!(ClusterState, WorkerState, DeathCause, BusKind, BusState);
