@@ -17,6 +17,7 @@ use super::{
     data::count_placeholders,
     is_reserved_event,
     json::{self, Elements, JsonError},
+    json_write,
 };
 
 /// Why arguments cannot be sent.
@@ -50,7 +51,7 @@ pub(super) fn encode_event(name: &str, args: &(impl Serialize + ?Sized)) -> Resu
     }
     let mut head = String::with_capacity(128);
     head.push('[');
-    json::push_string(&mut head, name);
+    json_write::push_string(&mut head, name);
     encode(args, head)
 }
 

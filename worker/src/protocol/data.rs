@@ -8,7 +8,9 @@ use thiserror::Error;
 
 use super::{
     args::{self, DecodeError, EncodeError},
+    is_reserved_event,
     json::{self, JsonError, Object, Placeholder, Sink},
+    json_write,
 };
 
 /// Most attachments of a packet: the official parser refuses more since its version 4.2.6, on both sides.
@@ -125,6 +127,33 @@ impl Data {
     pub fn first(&self) -> Option<Data> {
         let json = json::elements(&self.json).next()?;
         Some(Self { json: json.to_owned(), attachments: self.attachments.clone() })
+    }
+
+    /// The arguments of an event without its name, as the array of an ack. For passing on what came as it came.
+    pub fn without_name(&self) -> Data {
+        let rest = json::split_first(&self.json).map_or("", |(_, rest)| rest);
+        Self { json: format!("[{rest}]"), attachments: self.attachments.clone() }
+    }
+
+    /// An event with this name, whose arguments are the elements of this array.
+    ///
+    /// # Errors
+    /// Where the name is reserved.
+    pub fn with_name(&self, name: &str) -> Result<Data, EncodeError> {
+        if is_reserved_event(name) {
+            return Err(EncodeError::ReservedEvent(name.to_owned()));
+        }
+        let mut json = String::with_capacity(self.json.len() + name.len() + 3);
+        json.push('[');
+        json_write::push_string(&mut json, name);
+        if let Some((first, rest)) = json::split_first(&self.json) {
+            for part in [first, rest].into_iter().filter(|part| !part.is_empty()) {
+                json.push(',');
+                json.push_str(part);
+            }
+        }
+        json.push(']');
+        Ok(Self::checked(json, self.attachments.clone()))
     }
 
     /// The texts of the array's elements.
@@ -255,5 +284,23 @@ mod tests {
         let data = Data::new(r#"[{"_placeholder":true,"num":1},2]"#.to_owned(), two()).unwrap();
         assert_eq!(data.first(), Some(Data::new(r#"{"_placeholder":true,"num":1}"#.to_owned(), two()).unwrap()));
         assert_eq!(Data::from_json("[]".to_owned()).unwrap().first(), None);
+    }
+
+    #[test]
+    fn arguments_are_passed_on_under_another_name() {
+        for (event, arguments, renamed) in [
+            (
+                r#"["a",{"_placeholder":true,"num":1},2]"#,
+                r#"[{"_placeholder":true,"num":1},2]"#,
+                r#"["b",{"_placeholder":true,"num":1},2]"#,
+            ),
+            (r#"["a"]"#, "[]", r#"["b"]"#),
+            (r#"["a" , [1] ]"#, "[ [1] ]", r#"["b",[1]]"#),
+        ] {
+            let event = Data::new(event.to_owned(), two()).unwrap();
+            assert_eq!(event.without_name(), Data::new(arguments.to_owned(), two()).unwrap());
+            assert_eq!(event.without_name().with_name("b").unwrap(), Data::new(renamed.to_owned(), two()).unwrap());
+        }
+        assert!(Data::from_json("[]".to_owned()).unwrap().with_name("connect").is_err());
     }
 }

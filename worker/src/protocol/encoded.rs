@@ -5,7 +5,7 @@ use std::io::Write;
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::{Data, PacketType, json};
+use super::{Data, PacketType, json_write};
 
 /// First byte of a whole, unmasked frame of text.
 const TEXT_FRAME: u8 = 0x81;
@@ -87,7 +87,7 @@ impl Encoded {
     pub fn connect(nsp: &str, sid: &str) -> Self {
         let mut json = String::with_capacity(sid.len() + 12);
         json.push_str("{\"sid\":");
-        json::push_string(&mut json, sid);
+        json_write::push_string(&mut json, sid);
         json.push('}');
         Self::packet(PacketType::Connect, nsp, None, Some(&json), &[])
     }
@@ -95,7 +95,7 @@ impl Encoded {
     /// Tells a client that it may not join the namespace. `data` is JSON with details for it.
     pub fn connect_error(nsp: &str, message: &str, data: Option<&str>) -> Self {
         let mut json = String::from("{\"message\":");
-        json::push_string(&mut json, message);
+        json_write::push_string(&mut json, message);
         if let Some(data) = data {
             json.push_str(",\"data\":");
             json.push_str(data);

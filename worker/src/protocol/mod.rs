@@ -8,7 +8,7 @@
 //! | `data` | the canonical form of arguments: JSON text with placeholders, and its attachments |
 //! | `args` | from Rust values to arguments and back |
 //! | `binary` | bytes inside arguments |
-//! | `json` | the JSON reader that the above share |
+//! | `json`, `json_write` | the JSON reader and writer that the above share |
 
 mod args;
 mod binary;
@@ -16,6 +16,7 @@ mod data;
 mod encoded;
 pub mod engine_packet;
 pub(crate) mod json;
+pub(crate) mod json_write;
 mod socket_packet;
 
 pub use args::{DecodeError, EncodeError};
@@ -23,5 +24,5 @@ pub use binary::Binary;
 pub use data::{Data, DataError, MAX_ATTACHMENTS};
 pub use encoded::{Encoded, Part};
 pub use json::{JsonError, MAX_DEPTH};
-pub(crate) use socket_packet::event_name;
+pub(crate) use socket_packet::leading_name;
 pub use socket_packet::{EventName, PacketError, PacketType, SocketPacket, is_reserved_event};

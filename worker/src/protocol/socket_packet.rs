@@ -196,23 +196,9 @@ fn check_payload(kind: PacketType, text: &str) -> Result<Option<EventName<'_>>, 
 }
 
 /// Checks the JSON of an event, an array that begins with a name, and reads that name.
-pub(crate) fn event_name(text: &str) -> Result<EventName<'_>, PacketError> {
+fn event_name(text: &str) -> Result<EventName<'_>, PacketError> {
     let mut cursor = Cursor::new(text);
-    cursor.space();
-    if !cursor.take(b'[') {
-        return Err(PacketError::InvalidPayload);
-    }
-    cursor.space();
-    let name = match cursor.peek() {
-        Some(b'"') => EventName::Text(cursor.string()?.unescape()),
-        Some(b'-' | b'0'..=b'9') => EventName::Number(cursor.number()?),
-        _ => return Err(PacketError::InvalidPayload),
-    };
-    if let EventName::Text(text) = &name
-        && is_reserved_event(text)
-    {
-        return Err(PacketError::ReservedEvent(text.to_string()));
-    }
+    let name = take_name(&mut cursor)?;
     loop {
         cursor.space();
         if cursor.take(b']') {
@@ -226,6 +212,28 @@ pub(crate) fn event_name(text: &str) -> Result<EventName<'_>, PacketError> {
     }
     cursor.end()?;
     Ok(name)
+}
+
+/// The name of an event whose JSON is known to be valid; the arguments are not looked at.
+pub(crate) fn leading_name(text: &str) -> Result<EventName<'_>, PacketError> {
+    take_name(&mut Cursor::new(text))
+}
+
+fn take_name<'a>(cursor: &mut Cursor<'a>) -> Result<EventName<'a>, PacketError> {
+    cursor.space();
+    if !cursor.take(b'[') {
+        return Err(PacketError::InvalidPayload);
+    }
+    cursor.space();
+    let name = match cursor.peek() {
+        Some(b'"') => EventName::Text(cursor.string()?.unescape()),
+        Some(b'-' | b'0'..=b'9') => EventName::Number(cursor.number()?),
+        _ => return Err(PacketError::InvalidPayload),
+    };
+    match &name {
+        EventName::Text(text) if is_reserved_event(text) => Err(PacketError::ReservedEvent(text.to_string())),
+        _ => Ok(name),
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{
     target::{read_options, write_options},
     to_json,
 };
-use crate::protocol::{Data, Encoded, PacketType, event_name};
+use crate::protocol::{Data, Encoded, PacketType, leading_name};
 
 /// A broadcast from another server, or from the emitter (uid `emitter`).
 #[derive(Debug, Clone, PartialEq)]
@@ -88,7 +88,7 @@ pub fn encode_broadcast(
 
 /// Writes the packet of an event.
 pub(super) fn write_event(writer: &mut Writer, nsp: &str, data: &Data) -> Result<(), WriteError> {
-    event_name(data.json()).map_err(|_| WriteError::NotAnEvent)?;
+    leading_name(data.json()).map_err(|_| WriteError::NotAnEvent)?;
     writer.map(3);
     writer.text("type");
     writer.unsigned(u64::from(PacketType::Event.number()));
@@ -154,7 +154,7 @@ impl Packet {
         let data = data.filter(|data| data.json() != "null");
         let first = data.as_ref().and_then(|data| data.json().bytes().next());
         let readable = match kind {
-            PacketType::Event => data.as_ref().is_some_and(|data| event_name(data.json()).is_ok()),
+            PacketType::Event => data.as_ref().is_some_and(|data| leading_name(data.json()).is_ok()),
             PacketType::Ack => id.is_some() && first == Some(b'['),
             PacketType::Connect => matches!(first, None | Some(b'{')),
             PacketType::ConnectError => matches!(first, Some(b'{' | b'"')),

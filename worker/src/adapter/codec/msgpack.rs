@@ -3,6 +3,7 @@
 use std::{borrow::Cow, ops::Range};
 
 use super::{MAX_MESSAGE_BYTES, ReadError};
+use crate::protocol::json_write;
 
 const MALFORMED: ReadError = ReadError::Malformed("MessagePack");
 
@@ -327,12 +328,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the key of a pair, as the text that JavaScript makes of it.
+    /// Reads the key of a pair, as the text that JavaScript makes of it. Arrays, maps and bytes, of which it makes a text
+    /// too, are refused: no program of ours or theirs writes them.
     pub(super) fn key(&mut self) -> Result<Cow<'a, str>, ReadError> {
         Ok(match self.token()? {
             Token::Text(text) => text,
             Token::Unsigned(number) => number.to_string().into(),
             Token::Signed(number) => number.to_string().into(),
+            Token::Float(number) => {
+                let mut text = String::new();
+                json_write::push_number(&mut text, number);
+                text.into()
+            }
             Token::Boolean(value) => if value { "true" } else { "false" }.into(),
             Token::Nil => "null".into(),
             Token::Undefined => "undefined".into(),

@@ -11,7 +11,7 @@ use super::{
     ReadError,
     msgpack::{Reader, Token, Writer},
 };
-use crate::protocol::json;
+use crate::protocol::json_write;
 
 /// Most rooms that one message may name: each costs more memory here than in the message.
 pub const MAX_ROOMS: usize = 1 << 16;
@@ -45,7 +45,7 @@ impl Room {
             Room::Text(text) => Cow::Borrowed(text),
             Room::Number(number) => {
                 let mut text = String::new();
-                json::push_number(&mut text, *number);
+                json_write::push_number(&mut text, *number);
                 Cow::Owned(text)
             }
             Room::Other => Cow::Borrowed("null"),

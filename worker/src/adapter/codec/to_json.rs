@@ -10,7 +10,7 @@ use super::{
 };
 use crate::protocol::{
     Data, MAX_ATTACHMENTS, MAX_DEPTH,
-    json::{push_number, push_string},
+    json_write::{push_number, push_string},
 };
 
 /// Reads one value. Attachments share the message's memory.

@@ -247,6 +247,7 @@ fn everything_that_notepack_reads_is_read() {
         ("92d40000c0", "[null,null]"),
         ("c702000102", "{\"type\":\"Buffer\",\"data\":[1,2]}"),
         ("84010102c0c003c304", "{\"1\":1,\"2\":null,\"null\":3,\"true\":4}"),
+        ("81ca3fc0000001", "{\"1.5\":1}"),
         ("cb7ff8000000000000", "null"),
         ("cfffffffffffffffff", "18446744073709551615"),
         ("d3ffffffffffffffff", "-1"),
