@@ -1,5 +1,7 @@
 //! A packet for many sockets: `[uid, packet{type,data,nsp}, opts{rooms,except,flags}]` in MessagePack.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::{
@@ -58,11 +60,14 @@ impl Broadcast {
     }
 }
 
-/// Who sent a broadcast, found without reading the rest.
-pub fn sender(message: &[u8]) -> Option<String> {
+/// Who sent a broadcast, found without reading the rest: own messages come back, and are dropped at no cost.
+pub fn sender(message: &[u8]) -> Option<Cow<'_, str>> {
     let mut reader = Reader::new(message).ok()?;
     reader.array_head().ok()?;
-    read_text(&mut reader).ok()?
+    match reader.token().ok()? {
+        Token::Text(uid) => Some(uid),
+        _ => None,
+    }
 }
 
 /// A message for a broadcast channel: an event for the namespace `nsp`.

@@ -86,7 +86,7 @@ fn broadcasts_of_node_are_read_and_written_to_the_byte() {
         let data = packet.data.as_ref().unwrap();
         assert_eq!(view(data), decoded[1]["data"], "{case}");
         assert_eq!(decoded[0], *uid, "{case}");
-        assert_eq!(sender(&bytes).as_ref(), Some(uid), "{case}");
+        assert_eq!(sender(&bytes).as_deref(), Some(&**uid), "{case}");
         assert_eq!(decoded[1]["nsp"], packet.nsp, "{case}");
         assert_eq!(decoded[2]["rooms"], rooms_view(&target.rooms), "{case}");
         assert_eq!(decoded[2]["except"], rooms_view(&target.except), "{case}");
