@@ -21,6 +21,7 @@
 
 pub mod command;
 pub mod config;
+pub mod hub;
 pub mod status;
 pub mod supervise;
 

@@ -23,6 +23,7 @@
 //! End of file tells either side that the other is gone.
 
 mod config;
+pub mod hub;
 mod link;
 mod message;
 mod sid;

@@ -163,6 +163,8 @@ pub struct BusHealth {
     pub reason: String,
     /// How long the last message took to come back, in milliseconds.
     pub latency_ms: Option<f64>,
+    /// Since when it is up or down, in milliseconds since 1970; zero if that is not known.
+    pub since_unix_ms: u64,
 }
 
 /// What a worker counts from its start.

@@ -6,7 +6,20 @@
 //! - A publisher may or may not get its own message back: the layer above knows its own by what is in it.
 //! - What is published while the bus is down, or over the queue's bound, is dropped and counted, never kept.
 //! - Subscriptions are what is *wanted*: they are made again by the bus itself after it was away.
-//! - A subscription made before a message was published (by the wall clock) sees that message.
+//! - A subscription made before a message was published sees that message. Over the embedded bus it is made when it is
+//!   written, by `flush` at the latest; over Redis when the server has confirmed it.
+//!
+//! A bus is made together with a future that drives it, which its owner spawns. [`BusMonitor`] is the supervisor's own look
+//! at the bus.
+
+mod embedded;
+mod health;
+mod monitor;
+mod report;
+
+pub use embedded::EmbeddedBus;
+pub use health::{Health, HealthAction, HealthTiming};
+pub use monitor::BusMonitor;
 
 use std::{future::Future, pin::Pin, time::Duration};
 

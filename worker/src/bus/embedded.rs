@@ -1,0 +1,352 @@
+//! The embedded bus: a client of the hub in the supervisor, over one stream.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    future::Future,
+    io,
+    os::fd::OwnedFd,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use roomd_wire::{
+    BusHealth,
+    hub::{HubBuffer, HubFrame, HubOp, MAX_HUB_BODY_BYTES, decode_count},
+};
+use rustix::{
+    buffer::spare_capacity,
+    net::{RecvFlags, SendFlags, recv, send},
+};
+use tokio::{
+    io::Interest,
+    net::UnixStream,
+    sync::{Notify, oneshot, watch},
+};
+
+use super::{
+    Bus, BusCounters, BusError, BusHandler, LocalFuture, Routing,
+    health::{Health, HealthTiming},
+    report::HealthReport,
+};
+
+/// Probes go out on this channel; nobody can subscribe to it, since the hub sends them back to their sender alone.
+const HEALTH_CHANNEL: &[u8] = b"roomd-health";
+
+/// What is queued for the hub leaves without waiting for the end of the turn from this size on.
+const WRITE_FROM_BYTES: usize = 64 * 1024;
+
+/// The most that may wait for the hub: it empties its sockets all the time, so this is seconds of its being gone.
+const MAX_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
+/// A buffer that grew larger than this is not kept.
+const SPARE_BYTES: usize = 256 * 1024;
+
+/// How long the hub may take to answer a question.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// How many batches are read before other tasks of the loop get their turn.
+const BATCHES: usize = 4;
+
+/// A worker's access to the hub.
+pub struct EmbeddedBus {
+    socket: UnixStream,
+    handler: Rc<dyn BusHandler>,
+    output: RefCell<Output>,
+    /// Wakes the driver: something waits to be written.
+    queued: Notify,
+    questions: RefCell<HashMap<u64, oneshot::Sender<u64>>>,
+    next_question: Cell<u64>,
+    counters: Cell<BusCounters>,
+    report: HealthReport,
+}
+
+/// What waits for the hub.
+#[derive(Default)]
+struct Output {
+    bytes: Vec<u8>,
+    written: usize,
+    /// The stream has ended: nothing is queued any more.
+    ended: bool,
+    /// Messages are being dropped since the queue is full; said once.
+    full: bool,
+}
+
+impl EmbeddedBus {
+    /// The bus over a stream that the hub gave, and the future that drives it: to be spawned, it ends with the stream. Must be
+    /// called inside a tokio runtime.
+    pub fn new(
+        stream: OwnedFd,
+        timing: HealthTiming,
+        handler: Rc<dyn BusHandler>,
+    ) -> io::Result<(Rc<Self>, impl Future<Output = ()> + use<>)> {
+        let stream = std::os::unix::net::UnixStream::from(stream);
+        stream.set_nonblocking(true)?;
+        let bus = Rc::new(EmbeddedBus {
+            socket: UnixStream::from_std(stream)?,
+            report: HealthReport::new("embedded", timing, handler.clone()),
+            handler,
+            output: RefCell::default(),
+            queued: Notify::new(),
+            questions: RefCell::default(),
+            next_question: Cell::new(0),
+            counters: Cell::default(),
+        });
+        Ok((bus.clone(), async move { bus.drive().await }))
+    }
+
+    /// Told when the bus comes up or goes down.
+    pub fn health_changes(&self) -> watch::Receiver<BusHealth> {
+        self.report.watch()
+    }
+
+    /// Reads, writes and checks health until the stream ends.
+    async fn drive(&self) {
+        self.update_health(|health, now| health.handle_connected(now));
+        let mut input = HubBuffer::default();
+        let timer = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(timer);
+        let ended = loop {
+            let check_at = tokio::time::Instant::from_std(self.report.timeout().unwrap_or_else(Instant::now));
+            if timer.deadline() != check_at {
+                timer.as_mut().reset(check_at);
+            }
+            let done = tokio::select! {
+                ready = self.socket.readable() => ready.and_then(|()| self.read(&mut input)),
+                // Mostly the turn's `flush` has been here before.
+                () = self.queued.notified() => self.write().map(drop),
+                ready = self.socket.writable(), if self.waits_for_room() => ready.and_then(|()| self.write_when_ready()),
+                () = &mut timer => {
+                    self.update_health(|health, now| health.handle_timeout(now));
+                    Ok(())
+                }
+            };
+            if let Err(error) = done {
+                break error;
+            }
+        };
+        let mut output = self.output.borrow_mut();
+        *output = Output { ended: true, ..Output::default() };
+        drop(output);
+        self.questions.borrow_mut().clear();
+        let reason = match ended.kind() {
+            io::ErrorKind::UnexpectedEof => "the supervisor's hub closed the stream".to_owned(),
+            _ => format!("the stream to the supervisor's hub failed: {ended}"),
+        };
+        self.update_health(|health, now| health.handle_disconnected(reason, now));
+    }
+
+    fn update_health(&self, event: impl FnOnce(&mut Health, Instant)) {
+        let duty = self.report.update(event);
+        if let Some(number) = duty.send_probe {
+            // A probe waits behind what is queued, as every message does: that is what it measures.
+            self.queue(HubOp::Echo, HEALTH_CHANNEL, &number.to_le_bytes());
+        }
+    }
+
+    fn read(&self, input: &mut HubBuffer) -> io::Result<()> {
+        for _ in 0..BATCHES {
+            let buffer = input.make_room().map_err(io::Error::other)?;
+            let room = buffer.capacity() - buffer.len();
+            let read = self.socket.try_io(Interest::READABLE, || {
+                let (read, _) = recv(&self.socket, spare_capacity(buffer), RecvFlags::DONTWAIT)?;
+                Ok(read)
+            });
+            let read = match read {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            while let Some(frame) = input.scan().map_err(io::Error::other)? {
+                self.handle(&frame);
+            }
+            input.consume(input.scanned());
+            if read < room {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn handle(&self, frame: &HubFrame<'_>) {
+        match frame.op {
+            HubOp::Publish => {
+                self.count(|counters| counters.received += 1);
+                // Channels are published as `str` by our own workers; another's mistake is not ours to crash on.
+                if let Ok(channel) = std::str::from_utf8(frame.channel) {
+                    // Its own memory: a slice would hold on to all that was read with it, for as long as one slow client waits.
+                    self.handler.message(channel, Bytes::copy_from_slice(frame.payload));
+                }
+            }
+            HubOp::Echo => {
+                if let Ok(number) = frame.payload.try_into() {
+                    self.update_health(|health, now| health.handle_probe(u64::from_le_bytes(number), now));
+                }
+            }
+            HubOp::Counted => {
+                let answer = decode_count(frame.payload);
+                if let Some((asker, count)) =
+                    answer.and_then(|(id, n)| Some((self.questions.borrow_mut().remove(&id)?, n)))
+                {
+                    // Whoever asked may have given up.
+                    let _ = asker.send(count);
+                }
+            }
+            // The hub sends no others.
+            HubOp::Subscribe
+            | HubOp::Unsubscribe
+            | HubOp::SubscribePrefix
+            | HubOp::UnsubscribePrefix
+            | HubOp::Count => {}
+        }
+    }
+
+    /// Queues a frame; false if it was dropped.
+    fn queue(&self, op: HubOp, channel: &[u8], payload: &[u8]) -> bool {
+        let mut output = self.output.borrow_mut();
+        if output.ended {
+            return false;
+        }
+        // Only messages are dropped: a lost subscription would be a lasting fault.
+        if output.len() > MAX_QUEUE_BYTES && op == HubOp::Publish {
+            if !std::mem::replace(&mut output.full, true) {
+                tracing::warn!(bytes = output.len(), "the queue to the hub is full: messages are dropped");
+            }
+            return false;
+        }
+        let was_empty = output.len() == 0;
+        if let Err(error) = (HubFrame { op, channel, payload }).encode(&mut output.bytes) {
+            tracing::warn!(%error, limit = MAX_HUB_BODY_BYTES, "a message for the bus was dropped");
+            return false;
+        }
+        let large = output.len() >= WRITE_FROM_BYTES;
+        drop(output);
+        if was_empty {
+            self.queued.notify_one();
+        }
+        if large {
+            self.flush();
+        }
+        true
+    }
+
+    fn waits_for_room(&self) -> bool {
+        self.output.borrow().len() > 0
+    }
+
+    /// Writes what waits, straight to the system: the runtime's remembered readiness can be older than the truth.
+    fn write(&self) -> io::Result<()> {
+        match self.output.borrow_mut().write_to(&self.socket) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            done => done,
+        }
+    }
+
+    /// The same after the runtime said that there is room, so that it learns when there is none again.
+    fn write_when_ready(&self) -> io::Result<()> {
+        match self.socket.try_io(Interest::WRITABLE, || self.output.borrow_mut().write_to(&self.socket)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            done => done,
+        }
+    }
+
+    fn count(&self, change: impl FnOnce(&mut BusCounters)) {
+        let mut counters = self.counters.get();
+        change(&mut counters);
+        self.counters.set(counters);
+    }
+}
+
+impl Bus for EmbeddedBus {
+    fn publish(&self, channel: &str, payload: &[u8]) {
+        let queued = self.queue(HubOp::Publish, channel.as_bytes(), payload);
+        self.count(|counters| match queued {
+            true => counters.published += 1,
+            false => counters.dropped += 1,
+        });
+    }
+
+    fn subscribe(&self, channel: &str) {
+        self.queue(HubOp::Subscribe, channel.as_bytes(), b"");
+    }
+
+    fn unsubscribe(&self, channel: &str) {
+        self.queue(HubOp::Unsubscribe, channel.as_bytes(), b"");
+    }
+
+    fn subscribe_prefix(&self, prefix: &str) {
+        self.queue(HubOp::SubscribePrefix, prefix.as_bytes(), b"");
+    }
+
+    fn unsubscribe_prefix(&self, prefix: &str) {
+        self.queue(HubOp::UnsubscribePrefix, prefix.as_bytes(), b"");
+    }
+
+    fn count_subscribers(&self, channel: &str) -> LocalFuture<Result<u64, BusError>> {
+        let id = self.next_question.get();
+        self.next_question.set(id.wrapping_add(1));
+        let (asker, answer) = oneshot::channel();
+        self.questions.borrow_mut().insert(id, asker);
+        if !self.queue(HubOp::Count, channel.as_bytes(), &id.to_le_bytes()) {
+            self.questions.borrow_mut().remove(&id);
+        }
+        let health = self.report.watch();
+        Box::pin(async move {
+            match tokio::time::timeout(ANSWER_WITHIN, answer).await {
+                Ok(Ok(count)) => Ok(count),
+                Ok(Err(_)) => Err(BusError::Down(health.borrow().reason.clone())),
+                Err(_) => Err(BusError::Timeout(ANSWER_WITHIN)),
+            }
+        })
+    }
+
+    fn routing(&self) -> Routing {
+        Routing::Exact
+    }
+
+    fn health(&self) -> BusHealth {
+        self.report.current()
+    }
+
+    fn flush(&self) {
+        // An error shows to the driver too, as the stream's end.
+        let _ = self.write();
+    }
+
+    fn counters(&self) -> BusCounters {
+        self.counters.get()
+    }
+}
+
+impl Output {
+    fn len(&self) -> usize {
+        self.bytes.len() - self.written
+    }
+
+    fn write_to(&mut self, socket: &UnixStream) -> io::Result<()> {
+        while self.len() > 0 {
+            match send(socket, &self.bytes[self.written..], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(sent) => self.written += sent,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => {
+                    // Else the part that is written would grow with each message, as long as the hub is behind.
+                    if self.written >= SPARE_BYTES && self.written * 2 >= self.bytes.len() {
+                        self.bytes.drain(..self.written);
+                        self.written = 0;
+                    }
+                    return Err(error.into());
+                }
+            }
+        }
+        self.written = 0;
+        self.full = false;
+        self.bytes.clear();
+        if self.bytes.capacity() > SPARE_BYTES {
+            self.bytes = Vec::new();
+        }
+        Ok(())
+    }
+}

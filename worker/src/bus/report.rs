@@ -1,0 +1,101 @@
+//! The health of a bus as others see it: a value to look at, a channel that tells changes, a log line at each.
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use roomd_wire::BusHealth;
+use tokio::sync::watch;
+
+use super::{
+    BusHandler,
+    health::{Health, HealthAction, HealthTiming},
+};
+
+/// Keeps the core, and tells what it says. The owner sends the probes.
+pub struct HealthReport {
+    /// For the log: `embedded` or `redis`.
+    kind: &'static str,
+    core: RefCell<Health>,
+    current: watch::Sender<BusHealth>,
+    handler: Rc<dyn BusHandler>,
+}
+
+/// What is left for the owner of the connection to do.
+#[derive(Default, Debug)]
+pub struct HealthDuty {
+    /// Publish a message with this number, so that it comes back.
+    pub send_probe: Option<u64>,
+    /// A probe did not come back in time.
+    pub missed: bool,
+}
+
+impl HealthReport {
+    pub fn new(kind: &'static str, timing: HealthTiming, handler: Rc<dyn BusHandler>) -> Self {
+        let core = Health::new(timing, fastrand::Rng::new(), Instant::now());
+        let current = watch::Sender::new(BusHealth { reason: core.reason().into(), ..BusHealth::default() });
+        HealthReport { kind, core: RefCell::new(core), current, handler }
+    }
+
+    /// How the bus is.
+    pub fn current(&self) -> BusHealth {
+        self.current.borrow().clone()
+    }
+
+    /// Told when it comes up or goes down, and when the reason changes.
+    pub fn watch(&self) -> watch::Receiver<BusHealth> {
+        self.current.subscribe()
+    }
+
+    /// When to call [`HealthReport::update`] with the core's timeout.
+    pub fn timeout(&self) -> Option<Instant> {
+        self.core.borrow().poll_timeout()
+    }
+
+    /// Hands an event to the core, tells what changed, and says what is to be done.
+    pub fn update(&self, event: impl FnOnce(&mut Health, Instant)) -> HealthDuty {
+        let now = Instant::now();
+        event(&mut self.core.borrow_mut(), now);
+        let (mut duty, mut turned) = (HealthDuty::default(), false);
+        while let Some(action) = self.poll() {
+            match action {
+                HealthAction::SendProbe(number) => duty.send_probe = Some(number),
+                HealthAction::Missed => duty.missed = true,
+                HealthAction::WentUp | HealthAction::WentDown => turned = true,
+            }
+        }
+        let health = self.snapshot(now);
+        if turned {
+            match health.up {
+                true => tracing::info!(bus = self.kind, latency_ms = health.latency_ms, "bus up"),
+                false => tracing::warn!(bus = self.kind, reason = %health.reason, "bus down"),
+            }
+        }
+        self.current.send_if_modified(|current| {
+            let changed = current.up != health.up || current.reason != health.reason;
+            current.clone_from(&health);
+            changed
+        });
+        if turned {
+            self.handler.health_changed(&health);
+        }
+        duty
+    }
+
+    fn poll(&self) -> Option<HealthAction> {
+        self.core.borrow_mut().poll_action()
+    }
+
+    fn snapshot(&self, now: Instant) -> BusHealth {
+        let core = self.core.borrow();
+        let since = SystemTime::now() - now.saturating_duration_since(core.since());
+        BusHealth {
+            up: core.is_up(),
+            reason: core.reason().into(),
+            latency_ms: core.latency().map(|latency| latency.as_secs_f64() * 1000.0),
+            since_unix_ms: since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as u64,
+        }
+    }
+}
