@@ -1,0 +1,40 @@
+//! Where the control socket is if nobody says: `up` and the commands look in the same place.
+
+use std::path::PathBuf;
+
+use super::sources::Environment;
+
+/// The control socket's default path:
+/// `$RUNTIME_DIRECTORY/control.sock` (systemd), else `$XDG_RUNTIME_DIR/roomd.sock`, else `roomd-UID/control.sock` below the
+/// temporary directory.
+pub fn default_path(environment: &Environment) -> PathBuf {
+    if let Some(folders) = environment.text("RUNTIME_DIRECTORY") {
+        // systemd lists several folders, separated by colons, where a unit has several.
+        let first = folders.split(':').next().unwrap_or(&folders);
+        return PathBuf::from(first).join("control.sock");
+    }
+    if let Some(folder) = environment.get("XDG_RUNTIME_DIR") {
+        return PathBuf::from(folder).join("roomd.sock");
+    }
+    let temporary = environment.get("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+    temporary.join(format!("roomd-{}", nix::unistd::Uid::effective())).join("control.sock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_control_socket_has_its_place_by_the_environment() {
+        let path =
+            |variables: &[(&str, &str)]| default_path(&variables.iter().copied().collect()).display().to_string();
+        let uid = nix::unistd::Uid::effective();
+        assert_eq!(
+            path(&[("RUNTIME_DIRECTORY", "/run/a:/run/b"), ("XDG_RUNTIME_DIR", "/run/user/1")]),
+            "/run/a/control.sock"
+        );
+        assert_eq!(path(&[("XDG_RUNTIME_DIR", "/run/user/1")]), "/run/user/1/roomd.sock");
+        assert_eq!(path(&[("TMPDIR", "/var/tmp")]), format!("/var/tmp/roomd-{uid}/control.sock"));
+        assert_eq!(path(&[("XDG_RUNTIME_DIR", "")]), format!("/tmp/roomd-{uid}/control.sock"));
+    }
+}

@@ -1,0 +1,146 @@
+//! What the file may say. Every value keeps its place, so that a problem found later can still point to it.
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    problem::Problem,
+    section::Section,
+    units::{Bytes, WithUnit},
+    values::{OneOrMany, Workers},
+};
+
+/// A file in which every key that is there has the right shape. What the values mean together is checked later.
+#[derive(Default, Debug)]
+pub struct File {
+    /// `[cluster]`
+    pub cluster: Cluster,
+    /// `[admin] listen`
+    pub admin_listen: Option<Spanned<String>>,
+    /// `[redis] url`
+    pub redis_url: Option<Spanned<String>>,
+    /// `[socketio]`
+    pub socketio: SocketIo,
+    /// `[app]`
+    pub app: serde_json::Map<String, serde_json::Value>,
+}
+
+/// `[cluster]`
+#[derive(Default, Debug)]
+#[allow(missing_docs)] // the keys are explained in cluster.toml
+pub struct Cluster {
+    pub workers: Option<Spanned<Workers>>,
+    pub listen: Option<Spanned<OneOrMany>>,
+    pub control: Option<Spanned<String>>,
+    pub grace: Option<Spanned<WithUnit>>,
+    pub start_timeout: Option<Spanned<WithUnit>>,
+    pub hang_timeout: Option<Spanned<WithUnit>>,
+    pub head_timeout: Option<Spanned<WithUnit>>,
+    pub worker_wait: Option<Spanned<WithUnit>>,
+    pub max_connections: Option<Spanned<i64>>,
+    pub max_connections_per_address: Option<Spanned<i64>>,
+    pub trusted_proxies: Option<Spanned<OneOrMany>>,
+    pub client_file: Option<Spanned<String>>,
+    pub host: Option<Spanned<i64>>,
+}
+
+/// `[socketio]`
+#[derive(Default, Debug)]
+#[allow(missing_docs)] // the keys are explained in cluster.toml
+pub struct SocketIo {
+    pub path: Option<Spanned<String>>,
+    pub ping_interval: Option<Spanned<WithUnit>>,
+    pub ping_timeout: Option<Spanned<WithUnit>>,
+    pub upgrade_timeout: Option<Spanned<WithUnit>>,
+    pub connect_timeout: Option<Spanned<WithUnit>>,
+    pub max_payload: Option<Spanned<Bytes>>,
+    pub max_queue: Option<Spanned<Bytes>>,
+    pub cors_origins: Option<Spanned<OneOrMany>>,
+}
+
+impl File {
+    /// Reads a file's text; adds what is wrong to the problems and leaves it out.
+    pub fn parse(text: &str, problems: &mut Vec<Problem>) -> File {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            // What a broken line was meant to say is unknown, so nothing is said about the keys around it.
+            problems.extend(errors.iter().map(|error| Problem {
+                message: format!("no valid TOML: {}", error.message()),
+                way_out: None,
+                span: Some(error.span().unwrap_or(0..0)),
+                related: None,
+            }));
+            return File::default();
+        }
+        let mut top = Section::top(table.into_inner());
+
+        let mut section = top.table("cluster", problems);
+        let cluster = Cluster {
+            workers: section.take("workers", problems),
+            listen: section.take("listen", problems),
+            control: section.take("control", problems),
+            grace: section.take("grace", problems),
+            start_timeout: section.take("start_timeout", problems),
+            hang_timeout: section.take("hang_timeout", problems),
+            head_timeout: section.take("head_timeout", problems),
+            worker_wait: section.take("worker_wait", problems),
+            max_connections: section.take("max_connections", problems),
+            max_connections_per_address: section.take("max_connections_per_address", problems),
+            trusted_proxies: section.take("trusted_proxies", problems),
+            client_file: section.take("client_file", problems),
+            host: section.take("host", problems),
+        };
+        section.finish(problems);
+
+        let mut section = top.table("admin", problems);
+        let admin_listen = section.take("listen", problems);
+        section.finish(problems);
+
+        let redis = top.place("redis");
+        let mut section = top.table("redis", problems);
+        let redis_url = section.take("url", problems);
+        if let (Some(place), true) = (redis, section.had_nothing()) {
+            let way_out =
+                "write `url = \"redis://127.0.0.1:6379\"` below it, or leave the table out to use the embedded bus";
+            problems.push(Problem::at(Some(place), "[redis] has no `url`", way_out));
+        }
+        section.finish(problems);
+
+        let mut section = top.table("socketio", problems);
+        let socketio = SocketIo {
+            path: section.take("path", problems),
+            ping_interval: section.take("ping_interval", problems),
+            ping_timeout: section.take("ping_timeout", problems),
+            upgrade_timeout: section.take("upgrade_timeout", problems),
+            connect_timeout: section.take("connect_timeout", problems),
+            max_payload: section.take("max_payload", problems),
+            max_queue: section.take("max_queue", problems),
+            cors_origins: section.take("cors_origins", problems),
+        };
+        section.finish(problems);
+
+        let app = top.table("app", problems).into_json();
+        top.finish(problems);
+        File { cluster, admin_listen, redis_url, socketio, app }
+    }
+}
+
+/// A TOML value as JSON: a date becomes its text, a float that JSON does not have becomes null.
+pub fn to_json(value: DeValue<'_>) -> serde_json::Value {
+    match value {
+        DeValue::String(text) => text.into_owned().into(),
+        DeValue::Integer(number) => i64::from_str_radix(&number.as_str().replace('_', ""), number.radix())
+            .map_or_else(|_| number.to_string().into(), Into::into),
+        DeValue::Float(number) => {
+            number.as_str().replace('_', "").parse::<f64>().map_or(serde_json::Value::Null, Into::into)
+        }
+        DeValue::Boolean(value) => value.into(),
+        DeValue::Datetime(date) => date.to_string().into(),
+        DeValue::Array(items) => items.into_iter().map(|item| to_json(item.into_inner())).collect(),
+        DeValue::Table(table) => {
+            table.into_iter().map(|(key, value)| (key.into_inner().into_owned(), to_json(value.into_inner()))).collect()
+        }
+    }
+}

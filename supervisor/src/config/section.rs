@@ -1,0 +1,116 @@
+//! Reads one table of the file, key by key, so that every problem is found and not only the first.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use serde::Deserialize;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue, ValueDeserializer},
+};
+
+use super::{
+    file::to_json,
+    problem::{Problem, nearest},
+};
+
+/// A table whose known keys are taken out one by one; what is left over at the end is unknown, and a problem.
+pub struct Section<'i> {
+    /// The table's name, empty for the file's top level.
+    name: &'static str,
+    values: BTreeMap<String, (Spanned<()>, Spanned<DeValue<'i>>)>,
+    known: Vec<&'static str>,
+    /// Whether the file had one of the known keys.
+    taken: bool,
+}
+
+impl<'i> Section<'i> {
+    /// The file's top level.
+    pub fn top(table: DeTable<'i>) -> Section<'i> {
+        Section::new("", table)
+    }
+
+    fn new(name: &'static str, table: DeTable<'i>) -> Section<'i> {
+        let values = table.into_iter().map(|(key, value)| {
+            let span = Spanned::new(key.span(), ());
+            (key.into_inner().into_owned(), (span, value))
+        });
+        Section { name, values: values.collect(), known: Vec::new(), taken: false }
+    }
+
+    /// The table below this one; an empty one if the file has none.
+    pub fn table(&mut self, name: &'static str, problems: &mut Vec<Problem>) -> Section<'i> {
+        let table = match self.raw(name).map(|value| (value.span(), value.into_inner())) {
+            None => DeTable::default(),
+            Some((_, DeValue::Table(table))) => table,
+            Some((span, _)) => {
+                let message = format!("`{name}` is no table");
+                problems.push(Problem::at(
+                    Some(span),
+                    message,
+                    format!("write `[{name}]` on a line of its own, its keys below"),
+                ));
+                DeTable::default()
+            }
+        };
+        Section::new(name, table)
+    }
+
+    /// A key's value, if the file has it in the right shape.
+    pub fn take<T: Deserialize<'i>>(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Option<Spanned<T>> {
+        let value = self.raw(key)?;
+        let span = value.span();
+        match T::deserialize(ValueDeserializer::from(value)) {
+            Ok(value) => Some(Spanned::new(span, value)),
+            Err(error) => {
+                problems.push(wrong_shape(key, error.message(), error.span().unwrap_or(span)));
+                None
+            }
+        }
+    }
+
+    /// Where a key or a table is, if the file has it.
+    pub fn place(&self, key: &str) -> Option<Range<usize>> {
+        self.values.get(key).map(|(span, _)| span.span())
+    }
+
+    /// Whether the file had none of the known keys here.
+    pub fn had_nothing(&self) -> bool {
+        !self.taken
+    }
+
+    /// The whole table, unread.
+    pub fn into_json(self) -> serde_json::Map<String, serde_json::Value> {
+        self.values.into_iter().map(|(key, (_, value))| (key, to_json(value.into_inner()))).collect()
+    }
+
+    /// Reports what nobody took.
+    pub fn finish(self, problems: &mut Vec<Problem>) {
+        for (key, (span, value)) in &self.values {
+            let place = if self.name.is_empty() { String::new() } else { format!(" in [{}]", self.name) };
+            let kind = if value.get_ref().is_table() && self.name.is_empty() { "table" } else { "key" };
+            let way_out = match nearest(key, self.known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known here: {}", self.known.join(", ")),
+            };
+            problems.push(Problem::at(Some(span.span()), format!("unknown {kind} `{key}`{place}"), way_out));
+        }
+    }
+
+    fn raw(&mut self, key: &'static str) -> Option<Spanned<DeValue<'i>>> {
+        self.known.push(key);
+        let found = self.values.remove(key).map(|(_, value)| value);
+        self.taken |= found.is_some();
+        found
+    }
+}
+
+/// serde says `invalid type: integer `30`, expected a duration …`: the half before is what is wrong, the other the way out.
+fn wrong_shape(key: &str, error: &str, span: Range<usize>) -> Problem {
+    match error.split_once(", expected ") {
+        Some((wrong, expected)) => {
+            let got = wrong.trim_start_matches("invalid type: ").trim_start_matches("invalid value: ");
+            Problem::at(Some(span), format!("`{key}` cannot be {got}"), format!("give {expected}"))
+        }
+        None => Problem { message: format!("`{key}`: {error}"), way_out: None, span: Some(span), related: None },
+    }
+}

@@ -1,0 +1,380 @@
+//! Configuration from end to end: text, environment and flags in, configuration or problems out.
+
+use std::path::Path;
+
+use roomd_wire::BusConfig;
+
+use super::{
+    Config, Environment, Flags, ListenAddress, OrOff, Sources, Workers,
+    file::{Cluster, File, SocketIo},
+};
+
+/// A folder with a `cluster.toml`.
+fn folder(text: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("cluster.toml"), text).unwrap();
+    folder
+}
+
+fn sources(folder: &Path, environment: &[(&str, &str)]) -> Sources {
+    Sources { flags: Flags::default(), environment: environment.iter().copied().collect(), folder: folder.into() }
+}
+
+fn load(text: &str) -> Config {
+    sources(folder(text).path(), &[]).load().unwrap()
+}
+
+/// What `roomd check` prints for a text.
+fn problems(text: &str) -> String {
+    sources(folder(text).path(), &[]).load().unwrap_err().to_string()
+}
+
+const SHIPPED: &str = include_str!("../../../cluster.toml");
+
+#[test]
+fn the_shipped_file_says_the_built_in_defaults_except_for_cors_origins() {
+    let mut shipped = load(SHIPPED);
+    assert_eq!(shipped.socketio.cors_origins, ["*"]);
+    shipped.socketio.cors_origins.clear();
+    let defaults = Config::with_defaults(shipped.control.clone(), Workers::Auto.count());
+    assert_eq!(shipped, defaults);
+}
+
+#[test]
+fn no_file_at_all_means_the_built_in_defaults() {
+    let empty = tempfile::tempdir().unwrap();
+    let config = sources(empty.path(), &[]).load().unwrap();
+    assert_eq!(config, Config::with_defaults(config.control.clone(), Workers::Auto.count()));
+    assert_eq!(config.listen[0].to_string(), "127.0.0.1:3000");
+}
+
+#[test]
+fn the_shipped_file_has_every_key_there_is() {
+    let everything: String = SHIPPED
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(key) if key.starts_with('[') || key.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => {
+                key
+            }
+            _ => line,
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let mut problems = Vec::new();
+    let file = File::parse(&everything, &mut problems);
+    assert_eq!(problems, []);
+    // No `..` in the patterns: a new key does not compile before it is asked for here, and so written there.
+    let File { cluster, admin_listen: Some(_), redis_url: Some(_), socketio, app: _ } = file else {
+        panic!("[admin] or [redis] lacks a key")
+    };
+    let Cluster {
+        workers: Some(_),
+        listen: Some(_),
+        control: Some(_),
+        grace: Some(_),
+        start_timeout: Some(_),
+        hang_timeout: Some(_),
+        head_timeout: Some(_),
+        worker_wait: Some(_),
+        max_connections: Some(_),
+        max_connections_per_address: Some(_),
+        trusted_proxies: Some(_),
+        client_file: Some(_),
+        host: Some(_),
+    } = cluster
+    else {
+        panic!("[cluster] lacks a key")
+    };
+    let SocketIo {
+        path: Some(_),
+        ping_interval: Some(_),
+        ping_timeout: Some(_),
+        upgrade_timeout: Some(_),
+        connect_timeout: Some(_),
+        max_payload: Some(_),
+        max_queue: Some(_),
+        cors_origins: Some(_),
+    } = socketio
+    else {
+        panic!("[socketio] lacks a key")
+    };
+}
+
+#[test]
+fn every_problem_is_found_and_shown_with_its_place_and_the_way_out() {
+    let shown = problems(
+        r#"
+[cluster]
+worker = 4
+grace = 30
+listen = ["127.0.0.1:3000", "example.com"]
+max_connections = 0
+
+[admin]
+listen = "127.0.0.1:3000"
+
+[socketio]
+ping_interval = "25"
+cors_origins = "https://a.b/"
+
+[cluser]
+"#,
+    );
+    let expected = r#"cluster.toml:3:1: unknown key `worker` in [cluster]
+ 3 | worker = 4
+   | ^^^^^^
+   = did you mean `workers`?
+
+cluster.toml:4:9: `grace` cannot be integer `30`
+ 4 | grace = 30
+   |         ^^
+   = give a duration with its unit, for example "30s", "250ms" or "1m30s"
+
+cluster.toml:5:29: `listen` cannot be "example.com"
+ 5 | listen = ["127.0.0.1:3000", "example.com"]
+   |                             ^^^^^^^^^^^^^
+   = give an address and a port such as "127.0.0.1:3000" or "[::]:3000", ":3000" for all addresses, or "unix:/run/roomd.sock"
+
+cluster.toml:6:19: `max_connections` cannot be 0
+ 6 | max_connections = 0
+   |                   ^
+   = give a number from 1 to 10000000
+
+cluster.toml:9:10: the admin endpoints' 127.0.0.1:3000 is in the place of the clients' 127.0.0.1:3000
+ 9 | listen = "127.0.0.1:3000"
+   |          ^^^^^^^^^^^^^^^^
+ 5 | listen = ["127.0.0.1:3000", "example.com"]
+   |           ^^^^^^^^^^^^^^^^ the clients'
+   = give one of them another port, or switch the admin endpoints off with `listen = "off"`
+
+cluster.toml:12:17: `ping_interval` cannot be string "25"
+ 12 | ping_interval = "25"
+    |                 ^^^^
+   = give a duration with its unit, for example "30s", "250ms" or "1m30s"
+
+cluster.toml:13:16: `cors_origins` cannot hold "https://a.b/"
+ 13 | cors_origins = "https://a.b/"
+    |                ^^^^^^^^^^^^^^
+   = browsers send an origin without a slash at its end: write "https://a.b"
+
+cluster.toml:15:2: unknown table `cluser`
+ 15 | [cluser]
+    |  ^^^^^^
+   = did you mean `cluster`?
+"#;
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn each_mistake_has_its_message() {
+    let cases = [
+        (
+            "[cluster]\nworkers = 0",
+            "2:11: `workers` cannot be integer `0`",
+            "give a number from 1 to 1024, or \"auto\"",
+        ),
+        ("[cluster]\nworkers = \"4\"", "2:11: `workers` cannot be string \"4\"", "give a number"),
+        ("[cluster]\nlisten = []", "2:10: `listen` is an empty list", "name an address"),
+        ("[cluster]\nlisten = 3000", "2:10: `listen` cannot be integer `3000`", "a string, or a list of strings"),
+        ("[cluster]\nlisten = [\":1\", \"[::1]:1\"]", "2:17: `listen` has [::]:1 and [::1]:1", "leave one out"),
+        ("[cluster]\nhang_timeout = \"10ms\"", "2:16: `hang_timeout` cannot be 10ms", "give from 1s to 24h"),
+        ("[cluster]\nhost = 65536", "2:8: `host` cannot be 65536", "from 0 to 65535"),
+        ("[cluster]\nclient_file = \"none.js\"", "2:15: `client_file` ", "public CDN"),
+        ("[cluster]\nclient_file = \".\"", "is no file", "socket.io.min.js itself"),
+        ("[cluster]\ntrusted_proxies = [\"10.0.0.1/8\"]", "2:20: `trusted_proxies` cannot hold", "\"10.0.0.0/8\""),
+        (
+            "[cluster]\nmax_connections = 10\nmax_connections_per_address = 11",
+            "3:31: `max_connections_per_address` (11) is more than `max_connections` (10)",
+            "2 | max_connections = 10",
+        ),
+        ("[socketio]\npath = \"chat\"", "2:8: `path` cannot be \"chat\"", "\"/socket.io/\""),
+        ("[socketio]\npath = \"/\"", "2:8: `path` cannot be \"/\"", "demo chat's page"),
+        (
+            "[socketio]\nmax_payload = \"1TB\"",
+            "2:15: `max_payload` cannot be string \"1TB\"",
+            "give a size with its unit",
+        ),
+        ("[socketio]\nmax_payload = \"1GB\"", "2:15: `max_payload` cannot be 1GB", "from 100B to 256MiB"),
+        (
+            "[socketio]\nmax_queue = \"64KiB\"",
+            "2:13: `max_queue` (64KiB) is smaller than `max_payload` (1MB)",
+            "raise `max_queue`",
+        ),
+        ("[socketio]\ncors_origins = [1]", "2:17: `cors_origins` cannot be integer `1`", "a string"),
+        (
+            "[socketio]\npingTimeout = \"1s\"",
+            "2:1: unknown key `pingTimeout` in [socketio]",
+            "did you mean `ping_timeout`?",
+        ),
+        ("cluster = 1", "1:11: `cluster` is no table", "write `[cluster]`"),
+        (
+            "[redis]\nurl = \"http://h\"",
+            "2:7: `url` of [redis] is no URL of a Redis: `http` is no scheme",
+            "give a URL such as",
+        ),
+        ("[redis]\n", "1:2: [redis] has no `url`", "url = "),
+        ("[cluster]\ngrace = ", "2:9: no valid TOML", "grace = "),
+        ("[cluster]\ngrace = \"1s\"\ngrace = \"2s\"", "3:1: no valid TOML: duplicate key", "grace"),
+    ];
+    for (text, message, way_out) in cases {
+        let shown = problems(text);
+        assert!(shown.contains(message) && shown.contains(way_out), "{text}\ngave\n{shown}");
+    }
+}
+
+#[test]
+fn a_password_is_never_shown() {
+    for text in [
+        "[redis]\nurl = \"http://user:secret@host\"",
+        "[redis]\nurl = \"secret\"",
+        "[redis]\nurl = \"redis://:secret\"",
+        "[redis]\nurl = \"redis://user:secret@host:6379\" x",
+        "[redis]\nurl = \"redis://user:secret@host:6379",
+        "[redis]\nurl = [\"redis://user:secret@host:6379\"]",
+        "redis = { url = \"redis://user:secret@host:6379\", other = 1 }",
+        "[redis]\nurl = \"unix:///x?pass=secret\" x",
+    ] {
+        let shown = problems(text);
+        assert!(!shown.contains("secret"), "{text}\ngave\n{shown}");
+    }
+    let shown = sources(folder("").path(), &[("REDIS_URL", "http://user:secret@host")]).load().unwrap_err().to_string();
+    assert!(!shown.contains("secret") && shown.contains("REDIS_URL"), "{shown}");
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_that_over_the_file_and_that_over_the_default() {
+    let text = "[cluster]\nlisten = \"127.0.0.1:1\"\nworkers = 1\ncontrol = \"file.sock\"\n[admin]\nlisten = \"127.0.0.1:11\"\n\
+                [redis]\nurl = \"redis://file\"";
+    let folder = folder(text);
+    let here = folder.path();
+    let seen = |sources: &Sources| {
+        let config = sources.load().unwrap();
+        let listen: Vec<_> = config.listen.iter().map(ListenAddress::to_string).collect();
+        let BusConfig::Redis { url } = config.bus else { panic!("no Redis") };
+        let control = config.control.strip_prefix(here).unwrap().display().to_string();
+        (listen.join(" "), config.workers, control, config.admin.unwrap().port(), url)
+    };
+    let expect = |listen: &str, workers, control: &str, admin, url: &str| {
+        (listen.into(), workers, control.into(), admin, url.into())
+    };
+
+    let mut sources = sources(here, &[]);
+    assert_eq!(seen(&sources), expect("127.0.0.1:1", 1, "file.sock", 11, "redis://file"));
+
+    let mut environment = vec![("PORT", "22"), ("REDIS_HOST", "example"), ("REDIS_PORT", "7000")];
+    sources.environment = environment.iter().copied().collect();
+    assert_eq!(seen(&sources), expect("[::]:22", 1, "file.sock", 11, "redis://example:7000"));
+
+    environment.extend([
+        ("ROOMD_LISTEN", "127.0.0.1:2, 127.0.0.1:3"),
+        ("ROOMD_WORKERS", "2"),
+        ("ROOMD_CONTROL", "environment.sock"),
+        ("ROOMD_ADMIN", "127.0.0.1:12"),
+        ("REDIS_URL", "redis://environment"),
+    ]);
+    sources.environment = environment.iter().copied().collect();
+    assert_eq!(seen(&sources), expect("127.0.0.1:2 127.0.0.1:3", 2, "environment.sock", 12, "redis://environment"));
+
+    sources.flags = Flags {
+        config: None,
+        listen: vec!["127.0.0.1:4".parse().unwrap()],
+        workers: Some(Workers::Count(3)),
+        redis: Some(OrOff::On("redis://flag".into())),
+        admin: Some("127.0.0.1:13".parse().unwrap()),
+        control: Some("flag.sock".into()),
+    };
+    assert_eq!(seen(&sources), expect("127.0.0.1:4", 3, "flag.sock", 13, "redis://flag"));
+}
+
+#[test]
+fn off_switches_off_what_the_file_has() {
+    let folder = folder("[redis]\nurl = \"redis://file\"");
+    let config = sources(folder.path(), &[("REDIS_URL", "off"), ("ROOMD_ADMIN", "off")]).load().unwrap();
+    assert_eq!((config.bus, config.admin), (BusConfig::Embedded, None));
+}
+
+#[test]
+fn empty_variables_count_as_not_set() {
+    let folder = folder("");
+    let config = sources(folder.path(), &[("ROOMD_LISTEN", ""), ("PORT", ""), ("REDIS_URL", ""), ("REDIS_HOST", "")])
+        .load()
+        .unwrap();
+    assert_eq!((config.listen[0].to_string().as_str(), config.bus), ("127.0.0.1:3000", BusConfig::Embedded));
+}
+
+#[test]
+fn mistakes_in_the_environment_are_told_by_their_variable() {
+    let folder = folder("");
+    for (name, value) in
+        [("ROOMD_LISTEN", "x"), ("PORT", "http"), ("ROOMD_WORKERS", "0"), ("ROOMD_ADMIN", "x"), ("REDIS_PORT", "x")]
+    {
+        let shown = sources(folder.path(), &[(name, value)]).load().unwrap_err().to_string();
+        assert!(shown.contains(&format!("the environment's {name}")), "{name}: {shown}");
+    }
+}
+
+#[test]
+fn a_named_file_that_is_not_there_is_a_problem_and_its_paths_start_from_its_folder() {
+    let here = tempfile::tempdir().unwrap();
+    let mut sources = sources(here.path(), &[]);
+    sources.flags.config = Some("conf/my.toml".into());
+    let error = sources.load().unwrap_err().to_string();
+    assert!(error.contains("cannot read conf/my.toml") && error.contains("--config"), "{error}");
+
+    std::fs::create_dir(here.path().join("conf")).unwrap();
+    std::fs::write(here.path().join("conf/client.js"), "").unwrap();
+    std::fs::write(
+        here.path().join("conf/my.toml"),
+        "[cluster]\nclient_file = \"client.js\"\nlisten = \"unix:a.sock\"",
+    )
+    .unwrap();
+    let config = sources.load().unwrap();
+    assert_eq!(config.client_file, Some(here.path().join("conf/client.js")));
+    assert_eq!(config.listen, [ListenAddress::Unix(here.path().join("conf/a.sock"))]);
+}
+
+#[test]
+fn the_applications_table_is_passed_on_unread_and_bounded() {
+    let config = load("[app]\nmotd = \"hi\"\nlimits = { a = 1, b = [1.5, true, 0x10] }\nday = 2026-01-01");
+    let expected = serde_json::json!({"motd": "hi", "limits": {"a": 1, "b": [1.5, true, 16]}, "day": "2026-01-01"});
+    assert_eq!(config.app, expected);
+    assert!(problems(&format!("[app]\nx = \"{}\"", "y".repeat(70_000))).contains("65536 are the most"));
+}
+
+#[test]
+fn a_worker_is_told_what_it_needs() {
+    let config = load(
+        "[cluster]\nhost = 7\ntrusted_proxies = \"10.0.0.0/8\"\n[socketio]\npath = \"/chat\"\nping_timeout = \"1.5s\"",
+    );
+    let id = roomd_wire::WorkerId { slot: roomd_wire::Slot(1), generation: roomd_wire::Generation(2) };
+    let told = config.for_worker(id, 4);
+    assert_eq!((told.host, told.workers, told.id), (7, 4, id));
+    assert_eq!((told.socketio.path.as_str(), told.socketio.ping_timeout_ms), ("/chat/", 1500));
+    assert_eq!(told.trusted_proxies, ["10.0.0.0/8"]);
+}
+
+#[test]
+fn random_texts_never_panic() {
+    let mut rng = fastrand::Rng::with_seed(11);
+    for round in 0..2000 {
+        let mut text: Vec<char> = SHIPPED.chars().collect();
+        for _ in 0..rng.usize(1..8) {
+            let at = rng.usize(0..text.len());
+            match rng.u8(0..3) {
+                0 => drop(text.remove(at)),
+                1 => text.insert(at, rng.choice(['"', '[', '=', '\n', 'é', '9']).unwrap_or('x')),
+                _ => text.truncate(at.max(10)),
+            }
+        }
+        let text: String = text.into_iter().collect();
+        let mut problems = Vec::new();
+        File::parse(&text, &mut problems);
+        let shown = super::Problems::new("f".into(), text, problems).to_string();
+        assert!(shown.len() < 100_000, "round {round}");
+    }
+}
+
+#[test]
+fn an_environment_of_this_process_can_be_taken() {
+    assert!(Environment::of_process().get("PATH").is_some());
+}
