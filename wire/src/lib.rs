@@ -26,6 +26,8 @@ mod config;
 pub mod hub;
 mod link;
 mod message;
+mod network;
+mod readiness;
 mod sid;
 
 pub use config::{BusConfig, SocketIoConfig, WorkerConfig};
@@ -34,4 +36,6 @@ pub use message::{
     BusHealth, ConnectionId, Generation, PROTOCOL_VERSION, PeerAddress, Slot, ToSupervisor, ToWorker, WorkerCounters,
     WorkerId, WorkerStats,
 };
+pub use network::{Network, NotANetwork};
+pub use readiness::Readiness;
 pub use sid::{Sid, SidHome};

@@ -12,7 +12,9 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{io::Interest, net::UnixStream};
+use tokio::io::Interest;
+
+use crate::readiness::Readiness;
 
 /// The largest encoded message. A packet goes through the socket's buffer as a whole, so this stays well below the
 /// kernel's default for that (208 KiB).
@@ -23,8 +25,7 @@ pub const MAX_DESCRIPTORS: usize = 4;
 
 /// One end of a control socket: sends `Out`, receives `In`.
 pub struct Link<Out, In> {
-    /// Only for its place in the runtime's poll: packets are sent and received with the system's own calls.
-    socket: UnixStream,
+    socket: Readiness,
     types: PhantomData<fn(Out) -> In>,
 }
 
@@ -55,15 +56,13 @@ impl<Out: Serialize, In: DeserializeOwned> Link<Out, In> {
 
     /// A link over a connected `SOCK_SEQPACKET` socket. Must be called inside a tokio runtime.
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
-        let socket = std::os::unix::net::UnixStream::from(socket);
-        socket.set_nonblocking(true)?;
-        Ok(Link { socket: UnixStream::from_std(socket)?, types: PhantomData })
+        Ok(Link { socket: Readiness::new(socket)?, types: PhantomData })
     }
 
     /// Sends a message with descriptors, which stay the caller's; waits while the other side's buffer is full.
     pub async fn send(&self, message: &Out, descriptors: &[BorrowedFd<'_>]) -> Result<(), LinkError> {
         let packet = encode(message)?;
-        Ok(self.socket.async_io(Interest::WRITABLE, || send_packet(self.as_fd(), &packet, descriptors)).await?)
+        Ok(self.socket.io(Interest::WRITABLE, || send_packet(self.as_fd(), &packet, descriptors)).await?)
     }
 
     /// Sends a message with descriptors, which stay the caller's, if that is possible without waiting; an error of kind
@@ -77,7 +76,7 @@ impl<Out: Serialize, In: DeserializeOwned> Link<Out, In> {
     /// The next message and the descriptors it carried; `None` when the other side is gone. Cancelling loses nothing.
     pub async fn recv(&self) -> Result<Option<(In, Vec<OwnedFd>)>, LinkError> {
         let mut buffer = [MaybeUninit::<u8>::uninit(); 1024];
-        decode(self.socket.async_io(Interest::READABLE, || receive_packet(self.as_fd(), &mut buffer)).await?)
+        decode(self.socket.io(Interest::READABLE, || receive_packet(self.as_fd(), &mut buffer)).await?)
     }
 
     /// As [`Link::recv`] if a message is there already; an error of kind `WouldBlock` says that none is. Reads what a dead

@@ -1,0 +1,218 @@
+//! Where clients connect: TCP and Unix sockets.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream as StdUnixStream,
+    },
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use roomd_wire::{PeerAddress, Readiness};
+use rustix::net::{SocketFlags, acceptfrom_with};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use tokio::io::Interest;
+
+/// Clients that the kernel may hold before they are accepted. The kernel cuts it to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// An address to listen on: `127.0.0.1:3000`, `[::1]:3000`, `unix:/run/roomd.sock`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum ListenAddress {
+    /// An IPv4 or IPv6 address and a port; port 0 lets the system choose. `[::]` takes IPv4 clients too.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+/// A text that is no [`ListenAddress`].
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("read {0:?} as an address to listen on (such as 127.0.0.1:3000, [::]:3000 or unix:/run/roomd.sock)")]
+pub struct NotAnAddress(String);
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Someone else listens there.
+    #[error("listen on {0}: another program does already; stop it or choose another address")]
+    InUse(ListenAddress),
+    /// The system refused.
+    #[error("listen on {address}: {error}{hint}")]
+    Refused {
+        /// Where.
+        address: ListenAddress,
+        /// Why.
+        error: io::Error,
+        /// A way out, where one is known.
+        hint: &'static str,
+    },
+}
+
+/// A bound listener. The file of a Unix socket goes with it.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Readiness,
+    _file: Option<SocketFile>,
+}
+
+/// The file of a Unix socket that was bound here.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Listener {
+    /// Binds the address. Must be called inside a tokio runtime.
+    pub fn bind(address: &ListenAddress) -> Result<Listener, ListenError> {
+        let result = match address {
+            ListenAddress::Tcp(address) => bind_tcp(*address),
+            ListenAddress::Unix(path) => bind_unix(path),
+        };
+        result.map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => ListenError::InUse(address.clone()),
+            kind => ListenError::Refused { address: address.clone(), hint: hint(kind), error },
+        })
+    }
+
+    /// Takes a socket that is listening already. Must be called inside a tokio runtime.
+    pub fn adopt(socket: OwnedFd) -> io::Result<Listener> {
+        Ok(Listener { socket: Readiness::new(socket)?, _file: None })
+    }
+
+    /// The address it really has: of port 0 the one that the system chose.
+    pub fn local_address(&self) -> io::Result<ListenAddress> {
+        let address = SockRef::from(&self.socket).local_addr()?;
+        match address.as_socket() {
+            Some(address) => Ok(ListenAddress::Tcp(address)),
+            None => Ok(ListenAddress::Unix(address.as_pathname().unwrap_or(Path::new("")).to_owned())),
+        }
+    }
+
+    /// The next client, as a plain non-blocking descriptor that no runtime watches.
+    pub(crate) async fn accept(&self) -> io::Result<(OwnedFd, PeerAddress)> {
+        let accept = || Ok(acceptfrom_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?);
+        let (client, address) = self.socket.io(Interest::READABLE, accept).await?;
+        let peer = address.and_then(|address| SocketAddr::try_from(address).ok());
+        Ok((client, peer.map_or(PeerAddress::Unix, |peer| PeerAddress::Ip(peer.ip().to_canonical(), peer.port()))))
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Gone already is as good as removed now.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec().nonblocking(), None)?;
+    // A restart must not wait until the last connections of the former run have been forgotten by the kernel.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Listener::adopt(socket.into())
+}
+
+fn bind_unix(path: &Path) -> io::Result<Listener> {
+    let address = SockAddr::unix(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec().nonblocking(), None)?;
+    if let Err(error) = socket.bind(&address) {
+        // A file that nobody answers on was left by a run that was killed.
+        let stale = error.kind() == io::ErrorKind::AddrInUse
+            && matches!(StdUnixStream::connect(path), Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused);
+        if !stale {
+            return Err(error);
+        }
+        std::fs::remove_file(path)?;
+        socket.bind(&address)?;
+    }
+    socket.listen(BACKLOG)?;
+    Ok(Listener { socket: Readiness::new(socket.into())?, _file: Some(SocketFile(path.to_owned())) })
+}
+
+fn hint(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::PermissionDenied => {
+            " (ports below 1024 need CAP_NET_BIND_SERVICE, a socket's folder write permission)"
+        }
+        io::ErrorKind::AddrNotAvailable => " (this host has no such address)",
+        io::ErrorKind::NotFound => " (its folder does not exist)",
+        _ => "",
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = NotAnAddress;
+
+    fn from_str(text: &str) -> Result<Self, NotAnAddress> {
+        let refused = || NotAnAddress(text.to_owned());
+        match text.strip_prefix("unix:") {
+            Some("") => Err(refused()),
+            Some(path) => Ok(ListenAddress::Unix(path.into())),
+            None => text.replace("localhost:", "127.0.0.1:").parse().map(ListenAddress::Tcp).map_err(|_| refused()),
+        }
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenAddress::Tcp(address) => address.fmt(f),
+            ListenAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_what_is_none_is_named() {
+        for text in ["127.0.0.1:3000", "[::1]:0", "unix:/run/roomd.sock", "unix:relative.sock"] {
+            assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
+        }
+        assert_eq!("localhost:80".parse::<ListenAddress>().unwrap().to_string(), "127.0.0.1:80");
+        for text in ["", "3000", "127.0.0.1", "::1:80", "unix:", "example:80"] {
+            assert_eq!(text.parse::<ListenAddress>(), Err(NotAnAddress(text.into())));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named_with_the_way_out() {
+        let first = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        let error = Listener::bind(&first.local_address().unwrap()).unwrap_err();
+        assert!(matches!(error, ListenError::InUse(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_unix_sockets_file_is_replaced_when_stale_kept_when_used_and_removed_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("public.sock");
+        let address = ListenAddress::Unix(path.clone());
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let listener = Listener::bind(&address).unwrap();
+        assert!(matches!(Listener::bind(&address), Err(ListenError::InUse(_))));
+        assert_eq!(listener.local_address().unwrap(), address);
+        drop(listener);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn an_adopted_listener_is_the_one_that_serves() {
+        let std = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = std.local_addr().unwrap();
+        let listener = Listener::adopt(std.into()).unwrap();
+        let client = std::net::TcpStream::connect(address).unwrap();
+        let (_, peer) = listener.accept().await.unwrap();
+        assert_eq!(peer.to_string(), client.local_addr().unwrap().to_string());
+    }
+}

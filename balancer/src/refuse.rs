@@ -1,0 +1,160 @@
+//! Answers that the balancer gives itself, in a way that the client really receives.
+//!
+//! The request was only peeked at. A `close` with unread bytes makes the kernel send a reset, which overtakes the answer: so
+//! they are consumed, the answer is written, the write side shut, and what still comes read for a moment.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
+
+use roomd_wire::Readiness;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+use tokio::io::Interest;
+
+/// How long a refused client is listened to after its answer.
+const LINGER: Duration = Duration::from_secs(2);
+/// How many bytes of it are read at the most.
+const LINGER_BYTES: usize = 1024 * 1024;
+
+/// Why the balancer answers itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Refusal {
+    /// What came is not HTTP/1.
+    BadRequest,
+    /// The head did not come in time.
+    HeadTimeout,
+    /// The head is too large.
+    HeadTooLarge,
+    /// No worker was ready in time, or too many wait for one.
+    NoWorker,
+    /// All connections together are too many.
+    Limit,
+    /// One address has too many connections.
+    AddressLimit,
+    /// This process has no descriptor left.
+    OutOfDescriptors,
+}
+
+impl Refusal {
+    /// All causes, for figures by cause.
+    pub const ALL: [Refusal; 7] = [
+        Refusal::BadRequest,
+        Refusal::HeadTimeout,
+        Refusal::HeadTooLarge,
+        Refusal::NoWorker,
+        Refusal::Limit,
+        Refusal::AddressLimit,
+        Refusal::OutOfDescriptors,
+    ];
+
+    /// The name in status and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Refusal::BadRequest => "bad_request",
+            Refusal::HeadTimeout => "head_timeout",
+            Refusal::HeadTooLarge => "head_too_large",
+            Refusal::NoWorker => "no_worker",
+            Refusal::Limit => "limit",
+            Refusal::AddressLimit => "address_limit",
+            Refusal::OutOfDescriptors => "out_of_descriptors",
+        }
+    }
+
+    /// The whole answer.
+    fn response(self) -> String {
+        let (status, retry, body) = match self {
+            Refusal::BadRequest => ("400 Bad Request", "", "This is not an HTTP/1 request.\n"),
+            Refusal::HeadTimeout => ("408 Request Timeout", "", "The request head did not come in time.\n"),
+            Refusal::HeadTooLarge => ("431 Request Header Fields Too Large", "", "The request head is too large.\n"),
+            Refusal::NoWorker => ("503 Service Unavailable", "Retry-After: 2\r\n", "No worker is ready.\n"),
+            Refusal::Limit => ("503 Service Unavailable", "Retry-After: 10\r\n", "There are too many connections.\n"),
+            Refusal::AddressLimit => {
+                ("429 Too Many Requests", "Retry-After: 10\r\n", "There are too many connections from your address.\n")
+            }
+            Refusal::OutOfDescriptors => (
+                "503 Service Unavailable",
+                "Retry-After: 10\r\n",
+                "The server has no descriptor left for a connection.\n",
+            ),
+        };
+        let length = body.len();
+        format!(
+            "HTTP/1.1 {status}\r\n{retry}Content-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        )
+    }
+}
+
+/// Answers without waiting for the client: for when there is neither time nor a descriptor to do better.
+pub fn answer_now(client: &OwnedFd, refusal: Refusal) {
+    let mut buffer = [0; 4096];
+    // Whether any of this succeeds is the client's affair: it gets the answer or finds its connection closed.
+    let _ = recv(client, &mut buffer[..], RecvFlags::DONTWAIT);
+    let _ = send(client, refusal.response().as_bytes(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    let _ = shutdown(client, Shutdown::Write);
+}
+
+/// Answers, and stays until the client has gone or the time is over.
+pub async fn answer(client: OwnedFd, refusal: Refusal) {
+    // As above: there is nobody to tell.
+    let _ = tokio::time::timeout(LINGER, answer_and_linger(client, refusal)).await;
+}
+
+async fn answer_and_linger(client: OwnedFd, refusal: Refusal) -> io::Result<()> {
+    let client = Readiness::new(client)?;
+    let mut buffer = [0; 4096];
+    let mut consumed = 0;
+    // Consume first what is there, without waiting for more.
+    while let Ok((_, length @ 1..)) = recv(&client, &mut buffer[..], RecvFlags::DONTWAIT) {
+        consumed += length;
+        if consumed > LINGER_BYTES {
+            return Ok(());
+        }
+    }
+    let response = refusal.response();
+    client.io(Interest::WRITABLE, || Ok(send(client.as_fd(), response.as_bytes(), SendFlags::NOSIGNAL)?)).await?;
+    shutdown(&client, Shutdown::Write)?;
+    while consumed <= LINGER_BYTES {
+        match client.io(Interest::READABLE, || Ok(recv(client.as_fd(), &mut buffer[..], RecvFlags::empty())?.1)).await?
+        {
+            0 => break,
+            length => consumed += length,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_goes_on_sending_still_receives_its_answer() {
+        for refusal in Refusal::ALL {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            client.write_all(&[b'x'; 50_000]).unwrap();
+            let received = tokio::task::spawn_blocking(move || {
+                for _ in 0..20 {
+                    if client.write_all(&[b'y'; 1000]).is_err() {
+                        break;
+                    }
+                }
+                client.shutdown(std::net::Shutdown::Write).unwrap();
+                let mut answer = String::new();
+                client.read_to_string(&mut answer).unwrap();
+                answer
+            });
+            answer(server.into(), refusal).await;
+            assert_eq!(received.await.unwrap(), refusal.response());
+        }
+    }
+}
