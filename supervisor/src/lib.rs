@@ -19,8 +19,10 @@
 //!
 //! The loop handles signals itself, and returns once the last worker has ended.
 
+pub mod cli;
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod hub;
 pub mod status;
 pub mod supervise;

@@ -279,3 +279,78 @@ macro_rules! display_as_str {
     )*};
 }
 display_as_str!(ClusterState, WorkerState, DeathCause, BusKind, BusState);
+
+/// A status with everything in it, for tests of what is made from it.
+#[cfg(test)]
+pub(crate) fn sample() -> Status {
+    let worker = |slot, generation, state| WorkerStatus {
+        slot: Slot(slot),
+        generation: Generation(generation),
+        pid: Some(100 + u32::from(slot)),
+        state,
+        connections: 3,
+        sessions: 2,
+        sockets: 2,
+        rooms: 1,
+        restarts: 0,
+        restarts_by_cause: BTreeMap::new(),
+        uptime_s: 3723.0,
+        rss_bytes: 5 * 1024 * 1024,
+        retry_in_s: None,
+        last_death: None,
+        bus_up: Some(true),
+        counters: WorkerCounters { events_in: 5, packets_out: 50, ..WorkerCounters::default() },
+    };
+    let backoff = WorkerStatus {
+        pid: None,
+        connections: 0,
+        sessions: 0,
+        sockets: 0,
+        rooms: 0,
+        restarts: 4,
+        restarts_by_cause: BTreeMap::from([(DeathCause::Crash, 3), (DeathCause::Kill, 1)]),
+        uptime_s: 0.0,
+        rss_bytes: 0,
+        retry_in_s: Some(1.5),
+        last_death: Some(Death {
+            generation: Generation(5),
+            pid: 99,
+            cause: DeathCause::Crash,
+            detail: "exit status 101".into(),
+            ago_s: 0.5,
+            last_words: vec!["thread 'main' panicked at app.rs:1:1:".into(), "no \u{1b}[31mway\u{1b}[0m".into()],
+        }),
+        bus_up: None,
+        counters: WorkerCounters::default(),
+        ..worker(1, 5, WorkerState::Backoff)
+    };
+    Status {
+        supervisor: SupervisorStatus {
+            pid: 42,
+            version: "0.1.0".into(),
+            uptime_s: 90_061.0,
+            state: ClusterState::Running,
+            wanted_workers: 2,
+            rss_bytes: Some(4 << 20),
+        },
+        workers: vec![worker(0, 1, WorkerState::Ready), backoff],
+        bus: BusStatus {
+            kind: BusKind::Redis,
+            state: BusState::Down,
+            latency_ms: None,
+            since_s: 75.0,
+            reason: Some("connection refused".into()),
+            url: Some("redis://127.0.0.1:6379".into()),
+        },
+        listeners: vec!["http://127.0.0.1:3000".into()],
+        admin: Some("http://127.0.0.1:3900".into()),
+        control: "/run/roomd/control.sock".into(),
+        balancer: BalancerStatus {
+            accepted: 9,
+            open: 3,
+            handed_over: 8,
+            refused: BTreeMap::from([("head_timeout".into(), 1)]),
+            ..BalancerStatus::default()
+        },
+    }
+}

@@ -1,0 +1,5 @@
+//! The command line.
+
+mod signal;
+
+pub use signal::parse_signal;

@@ -1,0 +1,82 @@
+//! The lines of the control socket.
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the lines below. Both sides name theirs in each line; fields that are added do not raise it.
+pub const VERSION: u16 = 1;
+
+/// The longest request line, its line feed included.
+pub const MAX_REQUEST_BYTES: usize = 4 * 1024;
+
+/// The longest answer line: a status of 1024 workers, each with its last words, stays below.
+pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
+/// What a client asks for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Ask {
+    /// What runs.
+    Status,
+    /// Replace all workers.
+    Reload,
+    /// Change the number of workers.
+    Scale {
+        /// To how many.
+        workers: u16,
+    },
+    /// Stop gracefully.
+    Stop,
+    /// Signal one worker.
+    Kill {
+        /// Which slot's.
+        slot: u16,
+        /// The signal's name or number: `KILL`, `SIGKILL`, `9`.
+        signal: String,
+    },
+}
+
+/// A request line.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Request {
+    /// The client's [`VERSION`].
+    pub v: u16,
+    /// What it asks for.
+    #[serde(flatten)]
+    pub ask: Ask,
+}
+
+/// The one field that a request of any version has.
+#[derive(Deserialize)]
+pub(super) struct Versioned {
+    /// The client's version.
+    pub v: u16,
+}
+
+/// An answer line.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Answer {
+    /// The supervisor's [`VERSION`].
+    pub v: u16,
+    /// What came of it.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// What came of a request.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Outcome {
+    /// It was done.
+    Ok(serde_json::Value),
+    /// It was not.
+    Error(Refusal),
+}
+
+/// Why a request was refused.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Refusal {
+    /// For programs.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}

@@ -1,0 +1,152 @@
+//! The supervisor's side of the control socket.
+
+use std::{io, sync::Arc, time::Duration};
+
+use nix::unistd::Uid;
+use roomd_wire::Slot;
+use serde::Serialize;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::UnixStream,
+    sync::Semaphore,
+    task::JoinSet,
+    time::timeout,
+};
+
+use super::{
+    protocol::{Answer, Ask, MAX_REQUEST_BYTES, Outcome, Refusal, Request, VERSION, Versioned},
+    socket::ControlSocket,
+};
+use crate::{
+    cli::parse_signal,
+    command::{CommandError, Commands},
+};
+
+/// Connections at once; more wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 32;
+
+/// How long a connection may be without a request.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// How long a client may take to read its answer.
+const WRITE: Duration = Duration::from_secs(10);
+
+/// Answers on the control socket until it is dropped.
+pub async fn serve(mut socket: ControlSocket, commands: Commands) -> io::Result<()> {
+    let listener = socket.take_listener()?;
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a control connection's task failed");
+                }
+                continue;
+            }
+        };
+        match stream {
+            Ok((stream, _)) => {
+                let commands = commands.clone();
+                connections.spawn(async move {
+                    if let Err(error) = connection(stream, commands).await {
+                        tracing::debug!(%error, "control connection");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors: the connection stays in the queue, and accept would fail again at once.
+                tracing::warn!(%error, "cannot accept a control connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: UnixStream, commands: Commands) -> io::Result<()> {
+    let peer = stream.peer_cred()?.uid();
+    let mut stream = BufReader::new(stream);
+    if peer != Uid::effective().as_raw() && peer != 0 {
+        tracing::warn!(uid = peer, "refused a control connection of another user");
+        return send(&mut stream, refusal("forbidden", "the cluster belongs to another user")).await;
+    }
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let mut bounded = (&mut stream).take(MAX_REQUEST_BYTES as u64);
+        match timeout(IDLE, bounded.read_until(b'\n', &mut line)).await {
+            Err(_) | Ok(Ok(0)) => return Ok(()),
+            Ok(result) => result?,
+        };
+        if line.last() != Some(&b'\n') {
+            let message = format!("a request is one line of JSON of at most {MAX_REQUEST_BYTES} bytes");
+            return send(&mut stream, refusal("bad_request", &message)).await;
+        }
+        let (outcome, stops) = match parse(&line) {
+            Ok(ask) => {
+                let stops = ask == Ask::Stop;
+                (carry_out(ask, &commands).await, stops)
+            }
+            Err(refused) => (refused, false),
+        };
+        send(&mut stream, outcome).await?;
+        if stops {
+            // The client waits for the end of this connection, which comes with the end of this process.
+            let mut nothing = [0; 1];
+            while stream.read(&mut nothing).await? > 0 {}
+            return Ok(());
+        }
+    }
+}
+
+fn parse(line: &[u8]) -> Result<Ask, Outcome> {
+    match serde_json::from_slice(line) {
+        Ok(Versioned { v: VERSION }) => {}
+        Ok(Versioned { v }) => {
+            let message =
+                format!("this supervisor speaks version {VERSION} of the control socket, not {v}: use its own `roomd`");
+            return Err(refusal("version", &message));
+        }
+        Err(error) => return Err(refusal("bad_request", &format!("no request: {error}"))),
+    }
+    serde_json::from_slice::<Request>(line)
+        .map(|request| request.ask)
+        .map_err(|error| refusal("bad_request", &format!("no request: {error}")))
+}
+
+async fn carry_out(ask: Ask, commands: &Commands) -> Outcome {
+    match ask {
+        Ask::Status => outcome(commands.status().await),
+        Ask::Reload => outcome(commands.reload().await),
+        Ask::Scale { workers } => match workers {
+            1..=crate::config::MAX_WORKERS => outcome(commands.scale(workers).await),
+            _ => refusal("bad_request", &format!("a cluster has from 1 to {} workers", crate::config::MAX_WORKERS)),
+        },
+        Ask::Stop => outcome(commands.stop().await),
+        Ask::Kill { slot, signal } => match parse_signal(&signal) {
+            Ok(signal) => outcome(commands.kill(Slot(slot), signal).await),
+            Err(message) => refusal("bad_request", &message),
+        },
+    }
+}
+
+fn outcome<T: Serialize>(result: Result<T, CommandError>) -> Outcome {
+    match result.map(|value| serde_json::to_value(value)) {
+        Ok(Ok(value)) => Outcome::Ok(value),
+        Ok(Err(error)) => refusal("internal", &format!("the answer cannot be written as JSON: {error}")),
+        Err(error) => refusal(error.code(), &error.to_string()),
+    }
+}
+
+fn refusal(code: &str, message: &str) -> Outcome {
+    Outcome::Error(Refusal { code: code.into(), message: message.into() })
+}
+
+async fn send(stream: &mut BufReader<UnixStream>, outcome: Outcome) -> io::Result<()> {
+    let mut line = serde_json::to_vec(&Answer { v: VERSION, outcome })?;
+    line.push(b'\n');
+    timeout(WRITE, stream.write_all(&line)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
