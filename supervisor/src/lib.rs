@@ -24,6 +24,7 @@ pub mod command;
 pub mod config;
 pub mod control;
 pub mod hub;
+pub mod logging;
 pub mod status;
 pub mod supervise;
 

@@ -1,5 +1,19 @@
-//! The command line.
+//! The command line: what was asked for, who carries it out, and what the process exits with.
+//!
+//! `args` reads it, `failure` has the exit codes, `commands` are the clients of the control socket, `table` is what
+//! `roomd status` shows to people.
 
+mod args;
+mod commands;
+mod failure;
 mod signal;
+mod table;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
+pub use args::{Asked, parse};
+pub use commands::{check, kill, reload, scale, status, stop, wait};
+pub use failure::Failure;
 pub use signal::parse_signal;
+pub use table::table;

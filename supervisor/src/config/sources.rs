@@ -8,6 +8,8 @@ use std::{
 };
 
 use super::{
+    control_path,
+    file::File,
     problem::{Problem, Problems},
     redis_url,
     types::{Config, ListenAddress},
@@ -108,6 +110,30 @@ impl Sources {
             Some(file) => Some(file.clone()),
             None => self.folder.join(DEFAULT_FILE).exists().then(|| PathBuf::from(DEFAULT_FILE)),
         }
+    }
+
+    /// Checks the file alone, so that nothing in it is covered by a flag or a variable.
+    pub fn check(&self) -> Result<(), Problems> {
+        let places = ["RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR", "TMPDIR"];
+        let environment =
+            places.into_iter().filter_map(|name| Some((name, self.environment.get(name)?.clone()))).collect();
+        let flags = Flags { config: self.flags.config.clone(), ..Flags::default() };
+        Sources { flags, environment, folder: self.folder.clone() }.load().map(drop)
+    }
+
+    /// Where `up` with the same flags, environment and file puts the control socket. What else is wrong does not matter here: a
+    /// running cluster must be reached while its file is being edited.
+    pub fn control_path(&self) -> PathBuf {
+        let over = self.flags.control.clone().or_else(|| self.environment.get("ROOMD_CONTROL").map(PathBuf::from));
+        if let Some(path) = over {
+            return self.folder.join(path);
+        }
+        let in_file = self.file().and_then(|file| {
+            let file = self.folder.join(file);
+            let control = File::parse(&read(&file).ok()?, &mut Vec::new()).cluster.control?;
+            Some(file.parent()?.join(control.get_ref()))
+        });
+        in_file.unwrap_or_else(|| control_path::default_path(&self.environment))
     }
 
     /// Reads, checks and completes the configuration.

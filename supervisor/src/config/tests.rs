@@ -334,6 +334,32 @@ fn a_named_file_that_is_not_there_is_a_problem_and_its_paths_start_from_its_fold
 }
 
 #[test]
+fn commands_look_for_the_control_socket_where_up_puts_it() {
+    let folder = folder("[cluster]\ncontrol = \"run/c.sock\"");
+    let mut sources = sources(folder.path(), &[("XDG_RUNTIME_DIR", "/run/user/1")]);
+    assert_eq!(sources.control_path(), folder.path().join("run/c.sock"));
+    assert_eq!(sources.control_path(), sources.load().unwrap().control);
+
+    std::fs::write(folder.path().join("cluster.toml"), "[cluster]\ncontrol = \"run/c.sock\"\ngrace = 3").unwrap();
+    assert_eq!(sources.control_path(), folder.path().join("run/c.sock"), "other problems do not matter");
+
+    std::fs::remove_file(folder.path().join("cluster.toml")).unwrap();
+    assert_eq!(sources.control_path(), Path::new("/run/user/1/roomd.sock"));
+    sources.environment = [("ROOMD_CONTROL", "e.sock")].into_iter().collect();
+    assert_eq!(sources.control_path(), folder.path().join("e.sock"));
+    sources.flags.control = Some("/f.sock".into());
+    assert_eq!(sources.control_path(), Path::new("/f.sock"));
+}
+
+#[test]
+fn check_looks_at_the_file_alone() {
+    let folder = folder("[cluster]\nlisten = \"nowhere\"");
+    let sources = sources(folder.path(), &[("ROOMD_LISTEN", "127.0.0.1:0"), ("ROOMD_WORKERS", "none")]);
+    let shown = sources.check().unwrap_err().to_string();
+    assert!(shown.contains("nowhere") && !shown.contains("ROOMD_WORKERS"), "{shown}");
+}
+
+#[test]
 fn the_applications_table_is_passed_on_unread_and_bounded() {
     let config = load("[app]\nmotd = \"hi\"\nlimits = { a = 1, b = [1.5, true, 0x10] }\nday = 2026-01-01");
     let expected = serde_json::json!({"motd": "hi", "limits": {"a": 1, "b": [1.5, true, 16]}, "day": "2026-01-01"});

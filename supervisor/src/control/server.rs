@@ -1,6 +1,6 @@
 //! The supervisor's side of the control socket.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, os::fd::IntoRawFd, sync::Arc, time::Duration};
 
 use nix::unistd::Uid;
 use roomd_wire::Slot;
@@ -94,9 +94,9 @@ async fn connection(stream: UnixStream, commands: Commands) -> io::Result<()> {
         };
         send(&mut stream, outcome).await?;
         if stops {
-            // The client waits for the end of this connection, which comes with the end of this process.
-            let mut nothing = [0; 1];
-            while stream.read(&mut nothing).await? > 0 {}
+            // Left open for good: the client takes the end of this connection for the end of this process, so nothing but that
+            // end may close it.
+            let _ = stream.into_inner().into_std()?.into_raw_fd();
             return Ok(());
         }
     }

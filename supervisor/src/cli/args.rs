@@ -1,0 +1,240 @@
+//! Reads the command line.
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+use nix::sys::signal::Signal;
+
+use super::{failure::Failure, parse_signal};
+use crate::config::{self, Flags, ListenAddress, OrOff, Workers};
+
+const ENVIRONMENT: &str = "\
+Flags win over the environment, that over the file, and that over the defaults.
+Environment: ROOMD_LISTEN (or PORT: all addresses, that port), ROOMD_WORKERS, REDIS_URL (or REDIS_HOST and REDIS_PORT),
+ROOMD_ADMIN, ROOMD_CONTROL, and ROOMD_LOG (or RUST_LOG): what is logged, for example info,roomd_worker=debug
+
+Signals: TERM and INT stop gracefully, a second one at once. HUP and USR2 reload.
+Exit codes: 0 done, 1 failed at run time, 2 bad usage, 78 bad configuration.";
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Asked {
+    /// Start the cluster.
+    Up(Flags),
+    /// Check the file.
+    Check(Flags),
+    /// Show what runs.
+    Status {
+        /// Where the control socket is.
+        place: Flags,
+        /// As JSON.
+        json: bool,
+    },
+    /// Replace all workers.
+    Reload(Flags),
+    /// Change the number of workers.
+    Scale {
+        /// Where the control socket is.
+        place: Flags,
+        /// To how many.
+        workers: u16,
+    },
+    /// Stop the cluster.
+    Stop(Flags),
+    /// Signal one worker.
+    Kill {
+        /// Where the control socket is.
+        place: Flags,
+        /// Which slot's.
+        slot: u16,
+        /// Which signal.
+        signal: Signal,
+    },
+    /// Wait until all workers are ready and the bus is up.
+    Wait {
+        /// Where the control socket is.
+        place: Flags,
+        /// For how long.
+        timeout: Duration,
+    },
+    /// Be a worker: started by the supervisor.
+    Worker,
+    /// Help or the version was asked for: print this.
+    Print(String),
+}
+
+/// A real-time server on every core: supervisor, balancer and Socket.IO workers in one program.
+#[derive(Parser)]
+#[command(name = "roomd", version, after_help = ENVIRONMENT, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(flatten)]
+    up: UpArguments,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the cluster in the foreground (what roomd does without a command)
+    #[command(after_help = ENVIRONMENT)]
+    Up(UpArguments),
+    /// Show every problem of the configuration file
+    Check {
+        /// The file [default: ./cluster.toml if it is there]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Show what runs
+    Status {
+        #[command(flatten)]
+        place: Place,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Replace all workers one by one; the old ones stay if the new cannot start
+    Reload {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Change the number of workers
+    Scale {
+        /// How many workers
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(config::MAX_WORKERS)))]
+        workers: u16,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Stop the cluster gracefully; returns when it has ended
+    Stop {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Send a signal to one worker, for chaos tests
+    Kill {
+        /// The worker's slot, as `roomd status` shows it
+        slot: u16,
+        /// The signal
+        #[arg(long, value_name = "NAME", default_value = "KILL", value_parser = parse_signal)]
+        signal: Signal,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Wait until every wanted worker is ready and the bus is up
+    Wait {
+        /// For how long at most
+        #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+        timeout: Duration,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Be a worker (the supervisor starts them)
+    #[command(hide = true)]
+    Worker,
+}
+
+#[derive(Args)]
+struct UpArguments {
+    /// The configuration file [default: ./cluster.toml if it is there, else the built-in defaults]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where clients connect, such as 127.0.0.1:3000, :3000 (all addresses) or unix:/run/roomd.sock; may be repeated
+    #[arg(long, value_name = "ADDR", value_parser = str::parse::<ListenAddress>)]
+    listen: Vec<ListenAddress>,
+    /// How many workers, or auto: one per core
+    #[arg(long, value_name = "N|auto", value_parser = str::parse::<Workers>)]
+    workers: Option<Workers>,
+    /// Use this Redis as the bus, or off: the embedded bus
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
+    /// Where the admin endpoints are, or off
+    #[arg(long, value_name = "ADDR", value_parser = str::parse::<OrOff<SocketAddr>>)]
+    admin: Option<OrOff<SocketAddr>>,
+    /// The control socket
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Place {
+    /// The cluster's control socket [default: where `roomd up` puts it]
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+    /// The cluster's configuration file, which may name the control socket
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Reads a command line, the program's name first.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
+    let matches = match Arguments::command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            return Ok(Asked::Print(error.render().to_string()));
+        }
+        Err(error) => return Err(Failure::Usage(one_line(&error))),
+    };
+    let Arguments { up, command } =
+        Arguments::from_arg_matches(&matches).map_err(|error| Failure::Usage(one_line(&error)))?;
+    Ok(match command {
+        None => Asked::Up(up.flags()?),
+        Some(Command::Up(up)) => Asked::Up(up.flags()?),
+        Some(Command::Check { config }) => Asked::Check(Flags { config, ..Flags::default() }),
+        Some(Command::Status { place, json }) => Asked::Status { place: place.flags(), json },
+        Some(Command::Reload { place }) => Asked::Reload(place.flags()),
+        Some(Command::Scale { workers, place }) => Asked::Scale { place: place.flags(), workers },
+        Some(Command::Stop { place }) => Asked::Stop(place.flags()),
+        Some(Command::Kill { slot, signal, place }) => Asked::Kill { place: place.flags(), slot, signal },
+        Some(Command::Wait { timeout, place }) => Asked::Wait { place: place.flags(), timeout },
+        Some(Command::Worker) => Asked::Worker,
+    })
+}
+
+impl UpArguments {
+    fn flags(self) -> Result<Flags, Failure> {
+        // Not clap's to check: its message would show the URL, and so the password.
+        let redis = match self.redis {
+            None => None,
+            Some(word) if word == "off" => Some(OrOff::Off),
+            Some(url) => {
+                config::check_redis_url(&url)
+                    .map_err(|reason| Failure::Usage(format!("--redis is no URL of a Redis: {reason}")))?;
+                Some(OrOff::On(url))
+            }
+        };
+        Ok(Flags {
+            config: self.config,
+            listen: self.listen,
+            workers: self.workers,
+            redis,
+            admin: self.admin,
+            control: self.control,
+        })
+    }
+}
+
+impl Place {
+    fn flags(self) -> Flags {
+        Flags { control: self.control, config: self.config, ..Flags::default() }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    config::parse_duration(text).map_err(|expected| format!("give {expected}"))
+}
+
+/// clap's error in one line: what is wrong, its tip, and where the usage is. The usage itself is left out.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let mut parts: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    if let Some(first) = parts.first_mut() {
+        *first = first.strip_prefix("error: ").unwrap_or(first);
+    }
+    parts.push("see `roomd --help`");
+    parts.join("; ")
+}

@@ -1,0 +1,136 @@
+//! The commands that talk to a running cluster, and `check`.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{failure::Failure, table::table};
+use crate::{
+    command::{Killed, Reloaded, Scaled},
+    config::{Flags, Sources},
+    control::{Ask, Client, ClientError},
+    status::{BusState, ClusterState, Status},
+};
+
+/// How often `wait` looks.
+const WAIT_STEP: Duration = Duration::from_millis(50);
+
+/// Shows every problem of the file.
+pub fn check(flags: Flags) -> Result<(), Failure> {
+    let sources = Sources::of_process(flags);
+    sources.check()?;
+    match sources.file() {
+        Some(file) => print(&format!("{}: no problems", file.display())),
+        None => print("there is no cluster.toml here: the built-in defaults are used"),
+    }
+    Ok(())
+}
+
+/// Shows what runs.
+pub async fn status(place: Flags, json: bool) -> Result<(), Failure> {
+    let status: Status = connect(place).await?.ask(Ask::Status).await?;
+    if json {
+        print(&serde_json::to_string(&status).map_err(Failure::runtime)?);
+    } else {
+        print(table(&status).trim_end());
+    }
+    Ok(())
+}
+
+/// Replaces all workers.
+pub async fn reload(place: Flags) -> Result<(), Failure> {
+    let done: Reloaded = connect(place).await?.ask_long(Ask::Reload).await?;
+    print(&format!("{} replaced", count(done.replaced, "worker")));
+    Ok(())
+}
+
+/// Changes the number of workers.
+pub async fn scale(place: Flags, workers: u16) -> Result<(), Failure> {
+    let done: Scaled = connect(place).await?.ask_long(Ask::Scale { workers }).await?;
+    print(&format!("from {} to {}", done.from, count(done.to, "worker")));
+    Ok(())
+}
+
+/// Stops the cluster and waits for its end.
+pub async fn stop(place: Flags) -> Result<(), Failure> {
+    let mut client = connect(place).await?;
+    client.ask::<()>(Ask::Stop).await?;
+    client.wait_for_the_end().await;
+    print("stopped");
+    Ok(())
+}
+
+/// Signals one worker.
+pub async fn kill(place: Flags, slot: u16, signal: Signal) -> Result<(), Failure> {
+    let name = signal.as_str().trim_start_matches("SIG");
+    let done: Killed = connect(place).await?.ask(Ask::Kill { slot, signal: name.into() }).await?;
+    print(&format!("sent {name} to process {} of slot {slot}", done.pid));
+    Ok(())
+}
+
+/// Waits until every wanted worker is ready and the bus is up. There may be no supervisor yet.
+pub async fn wait(place: Flags, timeout: Duration) -> Result<(), Failure> {
+    let path = control_path(place);
+    let deadline = Instant::now() + timeout;
+    let mut reason = "no answer".to_string();
+    loop {
+        match timeout_at(deadline, ask_status(&path)).await {
+            Ok(Ok(status)) => match not_ready(&status) {
+                None => return Ok(()),
+                Some(why) => reason = why,
+            },
+            Ok(Err(error @ (ClientError::Forbidden(_) | ClientError::NotUnderstood { .. }))) => {
+                return Err(error.into());
+            }
+            Ok(Err(error)) => reason = error.to_string(),
+            Err(_) => {}
+        }
+        if Instant::now() + WAIT_STEP >= deadline {
+            let shown = crate::config::show_duration(timeout);
+            return Err(Failure::Runtime(format!("not ready after {shown}: {reason}")));
+        }
+        sleep(WAIT_STEP).await;
+    }
+}
+
+async fn ask_status(path: &Path) -> Result<Status, ClientError> {
+    Client::connect(path).await?.ask(Ask::Status).await
+}
+
+/// What `wait` still waits for.
+pub(super) fn not_ready(status: &Status) -> Option<String> {
+    let (ready, wanted) = (status.ready(), usize::from(status.supervisor.wanted_workers));
+    if status.supervisor.state == ClusterState::Stopping {
+        return Some("the cluster is stopping".into());
+    }
+    if ready < wanted {
+        return Some(format!("{ready} of {wanted} workers are ready: `roomd status` shows what the others do"));
+    }
+    match &status.bus.reason {
+        _ if status.bus.state == BusState::Up => None,
+        Some(reason) => Some(format!("the {} bus is down: {reason}", status.bus.kind)),
+        None => Some(format!("the {} bus is down", status.bus.kind)),
+    }
+}
+
+fn control_path(place: Flags) -> PathBuf {
+    Sources::of_process(place).control_path()
+}
+
+async fn connect(place: Flags) -> Result<Client, ClientError> {
+    Client::connect(&control_path(place)).await
+}
+
+fn count(number: u16, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+/// To standard output; who closed it does not want it.
+fn print(text: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{text}");
+}

@@ -1,0 +1,140 @@
+//! Command lines, and what is shown for a status.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::{Asked, Failure, commands::not_ready, parse, table};
+use crate::{
+    config::{OrOff, Workers},
+    status::{BusState, ClusterState, sample},
+};
+
+fn asked(line: &str) -> Result<Asked, Failure> {
+    parse(["roomd"].into_iter().chain(line.split_whitespace()).map(Into::into))
+}
+
+fn usage_error(line: &str) -> String {
+    match asked(line) {
+        Err(Failure::Usage(message)) => message,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn without_a_command_it_is_up() {
+    for line in [
+        "--workers 2 --listen :1 --listen 127.0.0.1:2 --admin off",
+        "up --workers 2 --listen :1 --listen 127.0.0.1:2 --admin off",
+    ] {
+        let Asked::Up(flags) = asked(line).unwrap() else { panic!("{line}") };
+        assert_eq!((flags.workers, flags.listen.len(), flags.admin), (Some(Workers::Count(2)), 2, Some(OrOff::Off)));
+    }
+    assert!(matches!(asked("").unwrap(), Asked::Up(_)));
+}
+
+#[test]
+fn every_command_is_understood() {
+    assert!(matches!(asked("check --config a.toml").unwrap(), Asked::Check(_)));
+    assert!(matches!(asked("status --json --control x").unwrap(), Asked::Status { json: true, .. }));
+    assert!(matches!(asked("reload").unwrap(), Asked::Reload(_)));
+    assert!(matches!(asked("scale 4").unwrap(), Asked::Scale { workers: 4, .. }));
+    assert!(matches!(asked("stop").unwrap(), Asked::Stop(_)));
+    assert!(matches!(asked("kill 3").unwrap(), Asked::Kill { slot: 3, signal: Signal::SIGKILL, .. }));
+    assert!(matches!(asked("kill 3 --signal stop").unwrap(), Asked::Kill { signal: Signal::SIGSTOP, .. }));
+    assert!(matches!(asked("wait").unwrap(), Asked::Wait { timeout, .. } if timeout == Duration::from_secs(30)));
+    assert!(
+        matches!(asked("wait --timeout 500ms").unwrap(), Asked::Wait { timeout, .. } if timeout == Duration::from_millis(500))
+    );
+    assert!(matches!(asked("worker").unwrap(), Asked::Worker));
+}
+
+#[test]
+fn help_and_version_are_printed_and_the_worker_command_is_hidden() {
+    for line in ["--help", "-h", "up --help"] {
+        let Asked::Print(help) = asked(line).unwrap() else { panic!("{line}") };
+        assert!(help.contains("ROOMD_LISTEN") && help.contains("--redis") && !help.contains("\n  worker"), "{help}");
+    }
+    assert!(
+        matches!(asked("--version").unwrap(), Asked::Print(text) if text == format!("roomd {}\n", env!("CARGO_PKG_VERSION")))
+    );
+}
+
+#[test]
+fn mistakes_are_told_in_one_line_with_a_suggestion() {
+    let cases = [
+        ("statsu", "'status'"),
+        ("--lisen :1", "'--listen'"),
+        ("--workers 0", "give a number from 1 to 1024"),
+        ("--listen nowhere", "give an address and a port"),
+        ("--admin x", "127.0.0.1:3900"),
+        ("--redis http://h", "`http` is no scheme"),
+        ("scale", "<N>"),
+        ("scale 0", "0 is not in 1..=1024"),
+        ("kill", "<SLOT>"),
+        ("kill 0 --signal KILLL", "did you mean KILL?"),
+        ("wait --timeout 30", "a duration with its unit"),
+        ("status extra", "unexpected argument 'extra'"),
+        ("--workers 2 status", "roomd --help"),
+    ];
+    for (line, expected) in cases {
+        let message = usage_error(line);
+        assert!(message.contains(expected) && !message.contains('\n'), "{line}: {message}");
+    }
+    assert!(!usage_error("--redis http://user:secret@host").contains("secret"));
+}
+
+#[test]
+fn the_table_shows_all_that_a_person_needs() {
+    let expected = "\
+roomd 0.1.0 is running: pid 42, up 1d 1h, 4.0 MiB
+listening  http://127.0.0.1:3000
+admin      http://127.0.0.1:3900
+control    /run/roomd/control.sock
+bus        redis at redis://127.0.0.1:6379, down for 1m 15s: connection refused
+workers    1 of 2 ready
+
+SLOT  GEN  PID  STATE          CONNECTIONS  SESSIONS  SOCKETS  RESTARTS  UPTIME   MEMORY
+   0    1  100  ready                    3         2        2         0   1h 2m  5.0 MiB
+   1    5    -  backoff, 1.5s            -         -        -         4       -        -
+
+slot 1: generation 5 (pid 99) ended 0.5s ago, crash: exit status 101 (restarts: 3 crash, 1 kill)
+  | thread 'main' panicked at app.rs:1:1:
+  | no ·[31mway·[0m
+";
+    assert_eq!(table(&sample()), expected);
+}
+
+#[test]
+fn the_json_has_what_scripts_rely_on() {
+    let json = serde_json::to_value(sample()).unwrap();
+    for (pointer, expected) in [
+        ("/supervisor/pid", "42"),
+        ("/supervisor/state", "\"running\""),
+        ("/workers/0/slot", "0"),
+        ("/workers/0/generation", "1"),
+        ("/workers/0/state", "\"ready\""),
+        ("/workers/0/rss_bytes", "5242880"),
+        ("/workers/1/pid", "null"),
+        ("/workers/1/state", "\"backoff\""),
+        ("/workers/1/restarts", "4"),
+        ("/workers/1/restarts_by_cause", "{\"crash\":3,\"kill\":1}"),
+        ("/bus/kind", "\"redis\""),
+        ("/bus/state", "\"down\""),
+        ("/bus/latency_ms", "null"),
+    ] {
+        assert_eq!(json.pointer(pointer).unwrap().to_string(), expected, "{pointer}");
+    }
+}
+
+#[test]
+fn wait_says_what_it_waits_for() {
+    let mut status = sample();
+    assert!(not_ready(&status).unwrap().contains("1 of 2 workers are ready"));
+    status.supervisor.wanted_workers = 1;
+    assert_eq!(not_ready(&status).unwrap(), "the redis bus is down: connection refused");
+    status.bus.state = BusState::Up;
+    assert_eq!(not_ready(&status), None);
+    status.supervisor.state = ClusterState::Stopping;
+    assert!(not_ready(&status).is_some());
+}
