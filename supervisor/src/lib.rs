@@ -7,28 +7,28 @@
 //!             └─ status, reload, scale, stop, kill, wait ─► control (client)
 //! ```
 //!
-//! `up` binds everything first (control socket, admin listener, public listeners), then starts the supervise loop. Control and
-//! admin are tasks of the same current-thread runtime; they reach the loop by [`command::Commands`] alone:
-//!
-//! ```ignore
-//! let (commands, receiver) = Commands::channel();
-//! control.serve(commands.clone());      // joined by `up`
-//! admin.serve(commands.clone());
-//! supervise::run(Cluster { config, load, commands: receiver, listeners }).await
-//! ```
-//!
-//! The loop handles signals itself, and returns once the last worker has ended.
+//! [`up()`] binds everything first (control socket, admin listener, public listeners), then hands over to the supervise loop,
+//! [`supervise::run`], as a [`Cluster`]. Control and admin are tasks of the same current-thread runtime (inside a `LocalSet`);
+//! they reach the loop by [`command::Commands`] alone. The loop handles signals itself, and returns once the last worker has
+//! ended.
 
+pub mod admin;
 pub mod cli;
 pub mod command;
 pub mod config;
 pub mod control;
 pub mod hub;
+mod limits;
 pub mod logging;
 pub mod status;
 pub mod supervise;
+mod up;
 
-use config::Config;
+use std::process::ExitCode;
+
+use cli::{Asked, Failure};
+use config::{Config, Environment, Flags, Sources};
+pub use up::up;
 
 /// All that the supervise loop is given.
 pub struct Cluster {
@@ -37,6 +37,52 @@ pub struct Cluster {
     /// Reads the configuration again, for a reload: flags and environment as at the start, the file as it is now. What cannot
     /// change while the cluster runs (addresses, the control socket) is as it was. An error is the answer to the reload.
     pub load: Box<dyn Fn() -> Result<Config, command::CommandError>>,
+    /// Where clients connect, listening since before the first worker starts.
+    pub listeners: Vec<roomd_balancer::Listener>,
+    /// The listeners' real addresses, for the status.
+    pub listening: Vec<String>,
+    /// The admin endpoints' real URL, for the status.
+    pub admin: Option<String>,
     /// What control and admin ask.
     pub commands: tokio::sync::mpsc::Receiver<command::Command>,
+}
+
+/// The whole program: reads the command line and becomes supervisor, worker, or client of the control socket.
+///
+/// `worker` is what a worker process does; its error is one line.
+pub fn run(worker: impl FnOnce() -> Result<(), String>) -> ExitCode {
+    match cli::parse(std::env::args_os()).and_then(|asked| carry_out(asked, worker)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn carry_out(asked: Asked, worker: impl FnOnce() -> Result<(), String>) -> Result<(), Failure> {
+    match asked {
+        Asked::Up(flags) => {
+            logging::start(&Environment::of_process())?;
+            up(Sources::of_process(flags))
+        }
+        Asked::Worker => {
+            logging::start(&Environment::of_process())?;
+            worker().map_err(Failure::Runtime)
+        }
+        Asked::Print(text) => {
+            cli::print(text.trim_end());
+            Ok(())
+        }
+        Asked::Check(flags) => cli::check(flags),
+        Asked::Status { place, json } => client(place, async |place| cli::status(place, json).await),
+        Asked::Reload(place) => client(place, cli::reload),
+        Asked::Scale { place, workers } => client(place, async |place| cli::scale(place, workers).await),
+        Asked::Stop(place) => client(place, cli::stop),
+        Asked::Kill { place, slot, signal } => client(place, async |place| cli::kill(place, slot, signal).await),
+        Asked::Wait { place, timeout } => client(place, async |place| cli::wait(place, timeout).await),
+    }
+}
+
+/// Runs a command that talks to a running cluster.
+fn client(place: Flags, command: impl AsyncFnOnce(Flags) -> Result<(), Failure>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
+    runtime.block_on(command(place))
 }

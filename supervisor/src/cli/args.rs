@@ -4,9 +4,10 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 use nix::sys::signal::Signal;
+use roomd_balancer::ListenAddress;
 
 use super::{failure::Failure, parse_signal};
-use crate::config::{self, Flags, ListenAddress, OrOff, Workers};
+use crate::config::{self, Flags, OrOff, Workers};
 
 const ENVIRONMENT: &str = "\
 Flags win over the environment, that over the file, and that over the defaults.
@@ -139,7 +140,7 @@ struct UpArguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where clients connect, such as 127.0.0.1:3000, :3000 (all addresses) or unix:/run/roomd.sock; may be repeated
-    #[arg(long, value_name = "ADDR", value_parser = str::parse::<ListenAddress>)]
+    #[arg(long, value_name = "ADDR", value_parser = config::parse_listen)]
     listen: Vec<ListenAddress>,
     /// How many workers, or auto: one per core
     #[arg(long, value_name = "N|auto", value_parser = str::parse::<Workers>)]

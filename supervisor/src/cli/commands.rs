@@ -130,7 +130,7 @@ fn count(number: u16, what: &str) -> String {
 }
 
 /// To standard output; who closed it does not want it.
-fn print(text: &str) {
+pub fn print(text: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -25,6 +25,6 @@ pub use control_path::default_path;
 pub use problem::{Problem, Problems, nearest};
 pub use redis_url::{check as check_redis_url, redact as redact_redis_url};
 pub use sources::{DEFAULT_FILE, Environment, Flags, Sources};
-pub use types::{Config, ListenAddress, Network};
+pub use types::Config;
 pub use units::{parse_duration, show_duration};
-pub use values::{MAX_WORKERS, OrOff, Workers};
+pub use values::{MAX_WORKERS, OrOff, Workers, parse_listen};

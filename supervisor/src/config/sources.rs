@@ -7,14 +7,16 @@ use std::{
     path::PathBuf,
 };
 
+use roomd_balancer::ListenAddress;
+
 use super::{
     control_path,
     file::File,
     problem::{Problem, Problems},
     redis_url,
-    types::{Config, ListenAddress},
+    types::Config,
     validate,
-    values::{OrOff, Workers},
+    values::{OrOff, Workers, parse_listen},
 };
 
 /// The file that is read if it is there and no other is named.
@@ -215,7 +217,7 @@ where
 fn listen(environment: &Environment, problems: &mut Vec<Problem>) -> Option<Named<Vec<ListenAddress>>> {
     const NAME: &str = "ROOMD_LISTEN";
     if let Some(text) = environment.text(NAME) {
-        return match text.split(',').map(|address| address.trim().parse()).collect() {
+        return match text.split(',').map(|address| parse_listen(address.trim())).collect() {
             Ok(value) => Some(Named { value, name: NAME }),
             Err(way_out) => {
                 problems.push(Problem::at(None, format!("the environment's {NAME} cannot be \"{text}\""), way_out));

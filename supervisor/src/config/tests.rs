@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use roomd_balancer::ListenAddress;
 use roomd_wire::BusConfig;
 
 use super::{
-    Config, Environment, Flags, ListenAddress, OrOff, Sources, Workers,
+    Config, Environment, Flags, OrOff, Sources, Workers,
     file::{Cluster, File, SocketIo},
 };
 
@@ -181,7 +182,7 @@ fn each_mistake_has_its_message() {
         ("[cluster]\nhost = 65536", "2:8: `host` cannot be 65536", "from 0 to 65535"),
         ("[cluster]\nclient_file = \"none.js\"", "2:15: `client_file` ", "public CDN"),
         ("[cluster]\nclient_file = \".\"", "is no file", "socket.io.min.js itself"),
-        ("[cluster]\ntrusted_proxies = [\"10.0.0.1/8\"]", "2:20: `trusted_proxies` cannot hold", "\"10.0.0.0/8\""),
+        ("[cluster]\ntrusted_proxies = [\"10.0.0.1/33\"]", "2:20: `trusted_proxies` cannot hold", "\"10.0.0.0/8\""),
         (
             "[cluster]\nmax_connections = 10\nmax_connections_per_address = 11",
             "3:31: `max_connections_per_address` (11) is more than `max_connections` (10)",

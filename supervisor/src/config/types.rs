@@ -1,13 +1,16 @@
 //! What the program runs on: checked, complete, every default filled in.
 
 use std::{
-    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
-use roomd_wire::{BusConfig, SocketIoConfig, WorkerConfig, WorkerId};
+use roomd_balancer::{BalancerConfig, ListenAddress};
+use roomd_wire::{BusConfig, Network, SocketIoConfig, WorkerConfig, WorkerId};
+
+/// Connections that wait for a ready worker at the most; further ones are answered with 503 at once.
+const MAX_WAITING: usize = 10_000;
 
 /// A cluster's configuration. Validation leads to it; everything else takes it as it is.
 #[derive(Clone, PartialEq, Debug)]
@@ -48,24 +51,6 @@ pub struct Config {
     pub app: serde_json::Value,
 }
 
-/// Where clients connect.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum ListenAddress {
-    /// An IPv4 or IPv6 address and a port. `[::]` takes IPv4 clients too.
-    Tcp(SocketAddr),
-    /// The path of a Unix socket.
-    Unix(PathBuf),
-}
-
-/// A range of addresses: `10.0.0.0/8`, or a single address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Network {
-    /// The range's address; bits past the prefix are zero.
-    pub address: IpAddr,
-    /// How many leading bits count.
-    pub prefix: u8,
-}
-
 impl Config {
     /// Port of the public listener if nothing else is said.
     pub const DEFAULT_PORT: u16 = 3000;
@@ -95,6 +80,61 @@ impl Config {
         }
     }
 
+    /// Keys whose values differ and that only a restart brings into force, as `cluster.toml` marks them.
+    pub fn differences_that_need_a_restart(&self, running: &Config) -> Vec<&'static str> {
+        [
+            ("[cluster] workers (`roomd scale` changes it at once)", self.workers != running.workers),
+            ("[cluster] listen", self.listen != running.listen),
+            ("[cluster] control", self.control != running.control),
+            ("[cluster] host", self.host != running.host),
+            (
+                "[cluster] head_timeout, worker_wait, max_connections, max_connections_per_address or trusted_proxies",
+                self.balancer_part() != running.balancer_part(),
+            ),
+            ("[admin] listen", self.admin != running.admin),
+            ("[redis] url", self.bus != running.bus),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
+
+    fn balancer_part(&self) -> impl PartialEq + '_ {
+        let limits = (self.max_connections, self.max_connections_per_address);
+        (self.head_timeout, self.worker_wait, limits, &self.trusted_proxies)
+    }
+
+    /// The same with those values as they are in force.
+    pub fn with_fixed_parts_of(self, running: &Config) -> Config {
+        Config {
+            workers: running.workers,
+            listen: running.listen.clone(),
+            control: running.control.clone(),
+            host: running.host,
+            head_timeout: running.head_timeout,
+            worker_wait: running.worker_wait,
+            max_connections: running.max_connections,
+            max_connections_per_address: running.max_connections_per_address,
+            trusted_proxies: running.trusted_proxies.clone(),
+            admin: running.admin,
+            bus: running.bus.clone(),
+            ..self
+        }
+    }
+
+    /// What the balancer goes by.
+    pub fn for_balancer(&self) -> BalancerConfig {
+        BalancerConfig {
+            host: self.host,
+            max_connections: self.max_connections as usize,
+            max_connections_per_address: self.max_connections_per_address as usize,
+            trusted_proxies: self.trusted_proxies.clone(),
+            head_timeout: self.head_timeout,
+            worker_wait: self.worker_wait,
+            max_waiting: MAX_WAITING.min(self.max_connections as usize),
+        }
+    }
+
     /// What one worker is told when it starts.
     pub fn for_worker(&self, id: WorkerId, workers: u16) -> WorkerConfig {
         WorkerConfig {
@@ -106,45 +146,6 @@ impl Config {
             trusted_proxies: self.trusted_proxies.iter().map(Network::to_string).collect(),
             client_file: self.client_file.clone(),
             app: self.app.clone(),
-        }
-    }
-}
-
-impl Network {
-    /// Whether an address is in the range. An IPv4 address that came in its IPv6 form counts as the IPv4 one.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(net), IpAddr::V4(ip)) => {
-                masked(u32::from(net).into(), self.prefix, 32) == masked(u32::from(ip).into(), self.prefix, 32)
-            }
-            (IpAddr::V6(net), IpAddr::V6(ip)) => {
-                masked(net.into(), self.prefix, 128) == masked(ip.into(), self.prefix, 128)
-            }
-            _ => false,
-        }
-    }
-}
-
-/// The leading `prefix` bits of a number of `width` bits.
-fn masked(bits: u128, prefix: u8, width: u32) -> u128 {
-    bits.checked_shr(width - u32::from(prefix)).unwrap_or(0)
-}
-
-impl fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ListenAddress::Tcp(address) => address.fmt(f),
-            ListenAddress::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-impl fmt::Display for Network {
-    /// `address/prefix`, or the address alone where the prefix is the whole of it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.address, self.prefix) {
-            (IpAddr::V4(_), 32) | (IpAddr::V6(_), 128) => self.address.fmt(f),
-            (address, prefix) => write!(f, "{address}/{prefix}"),
         }
     }
 }

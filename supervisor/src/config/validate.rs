@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use roomd_balancer::ListenAddress;
 use roomd_wire::{BusConfig, SocketIoConfig};
 use toml::Spanned;
 
@@ -16,7 +17,7 @@ use super::{
     problem::Problem,
     redis_url,
     sources::{Environment, Named, Overrides, redis_problem},
-    types::{Config, ListenAddress, Network},
+    types::Config,
     units::{Bytes, WithUnit, show_duration, show_size},
     values::{self, OneOrMany, OrOff, Workers},
 };
@@ -116,12 +117,11 @@ impl Check<'_> {
         }
         let mut addresses = Vec::new();
         for text in list {
-            match text.get_ref().parse() {
+            match values::parse_listen(text.get_ref()) {
                 Ok(value) => {
                     addresses.push(Placed { value: absolute(value, self.folders.file), span: Some(text.span()) })
                 }
                 Err(way_out) => {
-                    let way_out: String = way_out;
                     self.problem(Some(text.span()), format!("`listen` cannot be \"{}\"", text.get_ref()), way_out);
                 }
             }
@@ -221,7 +221,7 @@ impl Check<'_> {
         config.host = self.number("host", &cluster.host, 0..=u16::MAX).unwrap_or(config.host);
 
         for text in cluster.trusted_proxies.map(OneOrMany::each).unwrap_or_default() {
-            match text.get_ref().parse::<Network>() {
+            match values::parse_network(text.get_ref()) {
                 Ok(network) => config.trusted_proxies.push(network),
                 Err(way_out) => self.problem(
                     Some(text.span()),

@@ -1,0 +1,207 @@
+//! Moves the bytes of the admin endpoints. Few ask here, so everything is bounded tightly.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+    time::timeout,
+};
+
+use super::answer;
+use crate::{command::Commands, status::Status};
+
+/// Connections at once; more wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 64;
+
+/// How long a request head may take, and how long a connection may be idle between two requests.
+const HEAD: Duration = Duration::from_secs(10);
+
+/// How long a connection may live. Whoever asks for longer connects again.
+const LIFE: Duration = Duration::from_secs(120);
+
+/// The largest request head: hyper's least buffer.
+const MAX_HEAD_BYTES: usize = 8 * 1024;
+
+/// How long the supervise loop may take to tell its status.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// The admin endpoints' listener.
+#[derive(Debug)]
+pub struct Admin {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Why the admin endpoints cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// Somebody else listens there.
+    #[error(
+        "cannot listen on {0} for the admin endpoints: another program does: choose another address with --admin, or `--admin off`"
+    )]
+    InUse(SocketAddr),
+    /// The operating system refused.
+    #[error(
+        "cannot listen on {address} for the admin endpoints: {source}; choose another address with --admin, or `--admin off`"
+    )]
+    Io {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+impl Admin {
+    /// Listens. Must be called inside a tokio runtime.
+    pub fn bind(address: SocketAddr) -> Result<Admin, AdminError> {
+        let bind = || {
+            // The standard library sets SO_REUSEADDR, so that a restart need not wait for old connections to be forgotten.
+            let listener = StdListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            let listener = TcpListener::from_std(listener)?;
+            let address = listener.local_addr()?;
+            Ok(Admin { listener, address })
+        };
+        bind().map_err(|source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => AdminError::InUse(address),
+            _ => AdminError::Io { address, source },
+        })
+    }
+
+    /// The address it really has.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until it is dropped.
+    pub async fn serve(self, commands: Commands) -> io::Result<()> {
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut connections = JoinSet::new();
+        loop {
+            let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                Some(ended) = connections.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "an admin connection's task failed");
+                    }
+                    continue;
+                }
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let commands = commands.clone();
+                    connections.spawn(async move {
+                        connection(stream, commands).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    // Out of descriptors: the connection stays in the queue, and accept would fail again at once.
+                    tracing::warn!(%error, "cannot accept an admin connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, commands: Commands) {
+    let service = service_fn(move |request| serve_one(request, commands.clone()));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(LIFE, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "admin connection"),
+        Err(_) => tracing::debug!("an admin connection was closed after {LIFE:?}"),
+    }
+}
+
+async fn serve_one(request: Request<Incoming>, commands: Commands) -> Result<Response<String>, Infallible> {
+    if let Some(refusal) = answer::refusal(&request) {
+        return Ok(refusal);
+    }
+    let status: Option<Status> = timeout(ANSWER, commands.status()).await.ok().and_then(Result::ok);
+    Ok(answer::answer(&request, status.as_ref()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::{command::Command, status::sample};
+
+    async fn running() -> SocketAddr {
+        let admin = Admin::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = admin.address();
+        let (commands, mut receiver) = Commands::channel();
+        tokio::spawn(async move {
+            while let Some(command) = receiver.recv().await {
+                let Command::Status(reply) = command else { continue };
+                drop(reply.send(sample()));
+            }
+        });
+        tokio::spawn(admin.serve(commands));
+        address
+    }
+
+    async fn raw(address: SocketAddr, request: &[u8]) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_endpoints_answer_over_http() {
+        let address = running().await;
+        let get = async |target: &str| {
+            raw(address, format!("GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await
+        };
+        assert!(get("/healthz").await.starts_with("HTTP/1.1 200 OK\r\n"));
+        assert!(get("/readyz").await.starts_with("HTTP/1.1 503 "));
+        assert!(get("/readyz?bus=ignore").await.starts_with("HTTP/1.1 200 "));
+        assert!(get("/status").await.contains("\"generation\":1"));
+        assert!(get("/metrics").await.contains("content-type: text/plain; version=0.0.4"));
+        assert!(get("/nowhere").await.starts_with("HTTP/1.1 404 "));
+        let head = raw(address, b"HEAD /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+        let post =
+            raw(address, b"POST /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
+        assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD"), "{post}");
+    }
+
+    #[tokio::test]
+    async fn oversize_heads_and_bytes_that_are_no_http_end_the_connection() {
+        let address = running().await;
+        let mut long = b"GET / HTTP/1.1\r\nx: ".to_vec();
+        long.resize(MAX_HEAD_BYTES + 1, b'x');
+        assert!(raw(address, &long).await.starts_with("HTTP/1.1 431 "));
+        assert!(raw(address, b"\x16\x03\x01\x00\xff\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
+        assert!(raw(address, b"GET /healthz HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200 "), "still answers");
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_told_with_the_way_out() {
+        let first = Admin::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let error = Admin::bind(first.address()).unwrap_err();
+        assert!(matches!(error, AdminError::InUse(_)) && error.to_string().contains("--admin"));
+    }
+}

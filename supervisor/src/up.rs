@@ -1,0 +1,166 @@
+//! `roomd up`: binds everything, then hands over to the supervise loop.
+
+use std::{net::Ipv4Addr, pin::pin};
+
+use roomd_balancer::{ListenAddress, ListenError, Listener};
+use roomd_wire::BusConfig;
+use tokio::{runtime, task::JoinSet};
+
+use crate::{
+    Cluster,
+    admin::Admin,
+    cli::{self, Failure},
+    command::{CommandError, Commands},
+    config::{Config, Sources, redact_redis_url},
+    control::{self, ControlSocket},
+    limits, supervise,
+};
+
+/// Runs the cluster until it is stopped.
+pub fn up(sources: Sources) -> Result<(), Failure> {
+    let config = sources.load()?;
+    warn_of_few_descriptors(&config);
+    // One thread for all that the supervisor does; the hub has its own.
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
+    runtime.block_on(tokio::task::LocalSet::new().run_until(run(sources, config)))
+}
+
+async fn run(sources: Sources, config: Config) -> Result<(), Failure> {
+    let control = ControlSocket::bind(&config.control).map_err(Failure::runtime)?;
+    let admin = match config.admin {
+        Some(address) => Some(Admin::bind(address).map_err(Failure::runtime)?),
+        None => None,
+    };
+    let admin_url = admin.as_ref().map(|admin| format!("http://{}", admin.address()));
+    let listeners = bind(&config.listen)?;
+    let addresses: Vec<ListenAddress> = listeners.iter().filter_map(|listener| listener.local_address().ok()).collect();
+    cli::print(&start_line(&config, &addresses, admin_url.as_deref()));
+
+    let (commands, receiver) = Commands::channel();
+    let mut services = JoinSet::new();
+    services.spawn_local(control::serve(control, commands.clone()));
+    if let Some(admin) = admin {
+        services.spawn_local(admin.serve(commands));
+    }
+    let started_with = config.clone();
+    let cluster = Cluster {
+        config,
+        load: Box::new(move || reload(&sources, &started_with)),
+        listeners,
+        listening: addresses.iter().map(ListenAddress::to_string).collect(),
+        admin: admin_url,
+        commands: receiver,
+    };
+    let mut supervise = pin!(supervise::run(cluster));
+    loop {
+        tokio::select! {
+            ended = &mut supervise => return ended.map_err(Failure::runtime),
+            Some(ended) = services.join_next() => {
+                // The clients are served on: what is lost is the way to ask and to command.
+                tracing::error!(?ended, "the control socket or the admin listener has ended by itself");
+            }
+        }
+    }
+}
+
+fn bind(addresses: &[ListenAddress]) -> Result<Vec<Listener>, Failure> {
+    let failed = |error: ListenError| Failure::Runtime(format!("failed to {error}"));
+    let bind = |address: &ListenAddress| match Listener::bind(address) {
+        // "All addresses" includes those of a host without IPv6.
+        Err(ListenError::Refused { error, .. }) if error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) => {
+            match address {
+                ListenAddress::Tcp(all) if all.ip().is_unspecified() => {
+                    Listener::bind(&ListenAddress::Tcp((Ipv4Addr::UNSPECIFIED, all.port()).into()))
+                }
+                address => Listener::bind(address),
+            }
+        }
+        bound => bound,
+    };
+    addresses.iter().map(|address| bind(address).map_err(failed)).collect()
+}
+
+/// The configuration for a reload: what cannot change while the cluster runs stays, and is named.
+fn reload(sources: &Sources, started_with: &Config) -> Result<Config, CommandError> {
+    let new = sources
+        .load()
+        .map_err(|problems| CommandError::Config { first: problems.first(), others: problems.count() - 1 })?;
+    let kept = new.differences_that_need_a_restart(started_with);
+    if !kept.is_empty() {
+        tracing::warn!(keys = kept.join(", "), "changed in the configuration, but in force only after a restart");
+    }
+    Ok(new.with_fixed_parts_of(started_with))
+}
+
+/// What `up` prints at its start: all that a person needs to go on.
+fn start_line(config: &Config, listeners: &[ListenAddress], admin_url: Option<&str>) -> String {
+    let page = listeners.iter().find_map(page_url).map_or_else(String::new, |url| format!("open {url} · "));
+    let listening: Vec<String> = listeners.iter().map(ListenAddress::to_string).collect();
+    let bus = match &config.bus {
+        BusConfig::Embedded => "embedded".into(),
+        BusConfig::Redis { url } => redact_redis_url(url),
+    };
+    let workers = if config.workers == 1 { "1 worker".into() } else { format!("{} workers", config.workers) };
+    format!(
+        "roomd {}: {page}listening on {} · {workers} · bus {bus} · admin {} · control {}",
+        env!("CARGO_PKG_VERSION"),
+        listening.join(", "),
+        admin_url.unwrap_or("off"),
+        config.control.display()
+    )
+}
+
+/// Where a browser on this host finds the page.
+fn page_url(address: &ListenAddress) -> Option<String> {
+    match address {
+        ListenAddress::Tcp(address) if address.ip().is_unspecified() => {
+            Some(format!("http://localhost:{}", address.port()))
+        }
+        ListenAddress::Tcp(address) => Some(format!("http://{address}")),
+        ListenAddress::Unix(_) => None,
+    }
+}
+
+fn warn_of_few_descriptors(config: &Config) {
+    let Some(limit) = limits::raise_descriptors() else { return };
+    let per_worker = u64::from(config.max_connections) / u64::from(config.workers);
+    if limit < per_worker {
+        tracing::warn!(
+            limit,
+            max_connections = config.max_connections,
+            workers = config.workers,
+            "fewer descriptors than connections: raise the hard limit (ulimit -Hn, LimitNOFILE), or lower `max_connections`"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    #[test]
+    fn the_start_is_one_line_with_all_that_one_needs() {
+        let mut config = Config::with_defaults("/run/c.sock".into(), 2);
+        let line = start_line(&config, &config.listen, Some("http://127.0.0.1:3900"));
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(
+            line,
+            format!(
+                "roomd {version}: open http://127.0.0.1:3000 · listening on 127.0.0.1:3000 · 2 workers · bus embedded · \
+                 admin http://127.0.0.1:3900 · control /run/c.sock"
+            )
+        );
+        config.bus = BusConfig::Redis { url: "redis://u:secret@h".into() };
+        let listeners = [ListenAddress::Unix("/run/h.sock".into()), ListenAddress::Tcp(SocketAddr::from(([0; 8], 80)))];
+        let line = start_line(&config, &listeners, None);
+        assert_eq!(
+            line,
+            format!(
+                "roomd {version}: open http://localhost:80 · listening on unix:/run/h.sock, [::]:80 · 2 workers · \
+                 bus redis://u:***@h · admin off · control /run/c.sock"
+            )
+        );
+    }
+}
