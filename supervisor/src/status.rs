@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
+use roomd_balancer::BalancerStats;
 use roomd_wire::{Generation, Slot, WorkerCounters};
 use serde::{Deserialize, Serialize};
 
@@ -197,8 +198,7 @@ pub struct BalancerStatus {
     pub moved: u64,
     /// Streams for relayed requests opened between workers.
     pub relays: u64,
-    /// Connections the balancer answered or closed itself, by cause: `bad_request`, `head_timeout`, `head_too_large`,
-    /// `no_worker`, `limit`, `address_limit`, `out_of_descriptors`.
+    /// Connections that the balancer answered itself, by cause: the names are those of [`roomd_balancer::Refusal`].
     pub refused: BTreeMap<String, u64>,
 }
 
@@ -206,6 +206,23 @@ impl Status {
     /// Workers that are ready.
     pub fn ready(&self) -> usize {
         self.workers.iter().filter(|worker| worker.state == WorkerState::Ready).count()
+    }
+}
+
+impl From<BalancerStats> for BalancerStatus {
+    /// All but `relays`, which the balancer does not see.
+    fn from(stats: BalancerStats) -> Self {
+        BalancerStatus {
+            accepted: stats.accepted,
+            open: stats.open,
+            waiting_for_head: stats.waiting_for_head,
+            waiting_for_worker: stats.waiting_for_worker,
+            handed_over: stats.handed_over,
+            handed_over_again: stats.handed_over_again,
+            moved: stats.moved,
+            relays: 0,
+            refused: stats.refused.into_iter().map(|(cause, count)| (cause.as_str().into(), count)).collect(),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
 /// Runs the cluster until it is stopped.
 pub fn up(sources: Sources) -> Result<(), Failure> {
     let config = sources.load()?;
-    warn_of_few_descriptors(&config);
+    tell_of_few_descriptors(&config);
     // One thread for all that the supervisor does; the hub has its own.
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
     runtime.block_on(tokio::task::LocalSet::new().run_until(run(sources, config)))
@@ -121,11 +121,11 @@ fn page_url(address: &ListenAddress) -> Option<String> {
     }
 }
 
-fn warn_of_few_descriptors(config: &Config) {
+fn tell_of_few_descriptors(config: &Config) {
     let Some(limit) = limits::raise_descriptors() else { return };
     let per_worker = u64::from(config.max_connections) / u64::from(config.workers);
     if limit < per_worker {
-        tracing::warn!(
+        tracing::info!(
             limit,
             max_connections = config.max_connections,
             workers = config.workers,

@@ -237,5 +237,5 @@ fn one_line(error: &clap::Error) -> String {
         *first = first.strip_prefix("error: ").unwrap_or(first);
     }
     parts.push("see `roomd --help`");
-    parts.join("; ")
+    parts.join("; ").replace(":; ", ": ")
 }

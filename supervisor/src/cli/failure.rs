@@ -26,7 +26,11 @@ impl Failure {
         let (message, code) = match self {
             Failure::Usage(message) => (message, 2),
             Failure::Configuration(problems) => {
-                // With more than one problem, or a place to point to, one line is not enough.
+                if let Some(line) = problems.in_one_line() {
+                    say(&format!("roomd: {}", one_line(&line)));
+                    return ExitCode::from(78);
+                }
+                // More than one problem, or a place to point to: one line is not enough.
                 say(problems.to_string().trim_end());
                 let count = problems.count();
                 let what = if count == 1 { "a problem".into() } else { format!("{count} problems") };

@@ -60,6 +60,14 @@ impl Problems {
         self.list.first().map_or_else(String::new, |problem| self.headline(problem))
     }
 
+    /// All of it in one line, if it is a single problem that has no place in the file.
+    pub fn in_one_line(&self) -> Option<String> {
+        match self.list.as_slice() {
+            [Problem { span: None, message, way_out: Some(way_out), .. }] => Some(format!("{message}: {way_out}")),
+            _ => None,
+        }
+    }
+
     fn headline(&self, problem: &Problem) -> String {
         match &problem.span {
             Some(span) => {
