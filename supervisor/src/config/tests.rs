@@ -369,6 +369,26 @@ fn the_applications_table_is_passed_on_unread_and_bounded() {
 }
 
 #[test]
+fn a_reload_takes_what_can_change_and_names_what_cannot() {
+    let running = load("");
+    let new = load(
+        "[cluster]\nworkers = 999\nlisten = \":1\"\ncontrol = \"c\"\ngrace = \"1s\"\nstart_timeout = \"2s\"\nhang_timeout = \"3s\"\n\
+         head_timeout = \"4s\"\nworker_wait = \"5s\"\nmax_connections = 6\nmax_connections_per_address = 5\n\
+         trusted_proxies = \"::1\"\nhost = 7\n[admin]\nlisten = \"off\"\n[redis]\nurl = \"redis://h\"\n\
+         [socketio]\nping_interval = \"1s\"\n[app]\na = 1",
+    );
+    let named = new.differences_that_need_a_restart(&running).join(" ");
+    for key in ["workers", "[cluster] listen", "control", "host", "max_connections", "[admin] listen", "[redis] url"] {
+        assert!(named.contains(key), "{key} is not in {named}");
+    }
+    let mut expected = running.clone();
+    (expected.grace, expected.start_timeout, expected.hang_timeout) = (new.grace, new.start_timeout, new.hang_timeout);
+    (expected.socketio, expected.app) = (new.socketio.clone(), new.app.clone());
+    assert_eq!(new.with_fixed_parts_of(&running), expected);
+    assert!(running.differences_that_need_a_restart(&running).is_empty());
+}
+
+#[test]
 fn a_worker_is_told_what_it_needs() {
     let config = load(
         "[cluster]\nhost = 7\ntrusted_proxies = \"10.0.0.0/8\"\n[socketio]\npath = \"/chat\"\nping_timeout = \"1.5s\"",
