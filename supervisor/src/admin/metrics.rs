@@ -1,4 +1,7 @@
-//! The figures of a status in Prometheus' text format. Per worker; Prometheus sums.
+//! The figures of a status in Prometheus' text format.
+//!
+//! What workers count is told per worker alone: a sum made here would fall when a worker is replaced, one made by Prometheus over
+//! the rates does not.
 
 use std::collections::BTreeMap;
 
@@ -63,6 +66,16 @@ fn families(status: &Status) -> Vec<MetricFamily> {
         gauge("roomd_uptime_seconds", "How long the supervisor has run.", one(supervisor.uptime_s)),
         gauge("roomd_workers_wanted", "How many workers are wanted.", one(supervisor.wanted_workers.into())),
         gauge("roomd_workers", "Workers by state.", by_state(status)),
+        gauge(
+            "roomd_sessions",
+            "Engine.IO sessions that are open, in all workers.",
+            sum(status, |worker| worker.sessions),
+        ),
+        gauge(
+            "roomd_sockets",
+            "Socket.IO sockets that are connected, in all workers.",
+            sum(status, |worker| worker.sockets),
+        ),
         gauge("roomd_bus_up", "Whether a message over the bus came back, as the supervisor sees it.", bus_up(status)),
         gauge("roomd_bus_state_seconds", "How long the bus has been up or down.", one(status.bus.since_s)),
         counter("roomd_worker_restarts_total", "Workers started again after they died, by cause.", restarts(status)),
@@ -142,6 +155,10 @@ fn by_state(status: &Status) -> Vec<Metric> {
     WORKER_STATES.iter().map(|state| sample(&[("state", state.as_str())], count(*state) as f64)).collect()
 }
 
+fn sum(status: &Status, value: fn(&WorkerStatus) -> u64) -> Vec<Metric> {
+    one(status.workers.iter().map(value).sum::<u64>() as f64)
+}
+
 fn bus_up(status: &Status) -> Vec<Metric> {
     let up = if status.bus.state == BusState::Up { 1.0 } else { 0.0 };
     vec![sample(&[("kind", status.bus.kind.as_str())], up)]
@@ -217,6 +234,7 @@ mod tests {
             "# HELP roomd_workers Workers by state.\n# TYPE roomd_workers gauge\n",
             "roomd_workers{state=\"ready\"} 1\n",
             "roomd_workers{state=\"backoff\"} 1\n",
+            "roomd_sockets 2\n",
             "roomd_info{version=\"0.1.0\"} 1\n",
             "roomd_bus_up{kind=\"redis\"} 0\n",
             "# TYPE roomd_worker_restarts_total counter\n",
