@@ -27,7 +27,8 @@ fn roomd(folder: &Path, environment: &[(&str, &str)], line: &str) -> Ended {
 fn every_failure_has_its_exit_code_and_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    let cases: [(&[(&str, &str)], &str, i32, &str); 14] = [
+    type Case = (&'static [(&'static str, &'static str)], &'static str, i32, &'static str);
+    let cases: [Case; 14] = [
         (&[], "statsu", 2, "'status'"),
         (&[], "--lisen :1", 2, "'--listen'"),
         (&[], "--workers 0", 2, "from 1 to 1024"),
