@@ -15,11 +15,13 @@
 mod embedded;
 mod health;
 mod monitor;
+mod redis;
 mod report;
 
 pub use embedded::EmbeddedBus;
 pub use health::{Health, HealthAction, HealthTiming};
 pub use monitor::BusMonitor;
+pub use redis::{RedisBus, RedisError};
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -84,7 +86,7 @@ pub trait Bus {
 /// What a bus counts.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct BusCounters {
-    /// Messages handed to the bus's connection.
+    /// Messages that the bus took: Redis has answered, the hub has none to give.
     pub published: u64,
     /// Messages that came.
     pub received: u64,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use roomd_wire::BusHealth;
 use tokio::sync::{oneshot, watch};
 
-use super::{BusHandler, EmbeddedBus, HealthTiming};
+use super::{BusHandler, EmbeddedBus, HealthTiming, RedisBus};
 
 /// Checks the bus for as long as it lives, on a thread of its own: a supervisor that is busy does not make the bus look
 /// slow.
@@ -31,6 +31,14 @@ impl BusMonitor {
     pub fn embedded(stream: OwnedFd, timing: HealthTiming) -> io::Result<Self> {
         Self::start(move || {
             let (bus, driver) = EmbeddedBus::new(stream, timing, Rc::new(Nobody))?;
+            Ok((bus.health_changes(), Box::pin(driver) as Driver))
+        })
+    }
+
+    /// Watches Redis over connections of its own. Fails only when the URL is wrong.
+    pub fn redis(url: String, timing: HealthTiming) -> io::Result<Self> {
+        Self::start(move || {
+            let (bus, driver) = RedisBus::new(&url, timing, Rc::new(Nobody)).map_err(io::Error::other)?;
             Ok((bus.health_changes(), Box::pin(driver) as Driver))
         })
     }

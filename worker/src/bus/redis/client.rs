@@ -1,0 +1,200 @@
+//! The bus as the worker holds it, and the loop that keeps it connected.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use roomd_wire::BusHealth;
+use tokio::sync::{Notify, oneshot, watch};
+
+use super::{
+    connect::Target,
+    error::RedisError,
+    resp::command,
+    session::{self, Answer, Queue},
+    subscriptions::{Wanted, pattern},
+};
+use crate::bus::{Bus, BusCounters, BusError, BusHandler, HealthTiming, LocalFuture, Routing, report::HealthReport};
+
+/// How long a question may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// The pause after the first failed connection; doubled with each further one, up to the most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Short enough that clients hardly notice when Redis is back, long enough that a hundred workers are no load.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// A worker's access to Redis pub/sub.
+pub struct RedisBus {
+    inner: Rc<Inner>,
+}
+
+/// What the bus, its driver and the sessions share.
+pub(super) struct Inner {
+    pub target: Target,
+    pub handler: Rc<dyn BusHandler>,
+    pub timing: HealthTiming,
+    pub report: HealthReport,
+    /// When health has new duties: its timer is set anew.
+    pub health_changed: Notify,
+    /// Our own channel: never below `socket.io#`, where Node servers listen.
+    pub health_channel: String,
+    pub wanted: RefCell<Wanted>,
+    /// Commands for the publisher connection.
+    pub publisher: Queue,
+    /// Commands for the subscriber connection.
+    pub subscriber: Queue,
+    pub counters: Cell<BusCounters>,
+}
+
+impl RedisBus {
+    /// The bus at a URL, and the future that drives it: to be spawned, it never ends. Fails only when the URL is wrong: a server
+    /// that is away is waited for.
+    pub fn new(
+        url: &str,
+        timing: HealthTiming,
+        handler: Rc<dyn BusHandler>,
+    ) -> Result<(Rc<Self>, impl Future<Output = ()> + use<>), RedisError> {
+        let inner = Rc::new(Inner {
+            target: Target::new(url)?,
+            timing,
+            report: HealthReport::new("redis", timing, handler.clone()),
+            health_changed: Notify::new(),
+            handler,
+            health_channel: format!("roomd-health#{:016x}", fastrand::u64(..)),
+            wanted: RefCell::default(),
+            publisher: Queue::default(),
+            subscriber: Queue::default(),
+            counters: Cell::default(),
+        });
+        let driver = drive(inner.clone());
+        Ok((Rc::new(RedisBus { inner }), driver))
+    }
+
+    /// Told when the bus comes up or goes down, and when the reason changes.
+    pub fn health_changes(&self) -> watch::Receiver<BusHealth> {
+        self.inner.report.watch()
+    }
+
+    fn change(&self, subscribe: &'static [u8], name: &[u8]) {
+        // Without a session there is nothing to tell: the next one subscribes to all that is wanted.
+        self.inner.subscriber.push_if_open(|bytes| command(bytes, &[subscribe, name]));
+    }
+}
+
+/// Connects, serves until that ends, pauses, for ever.
+async fn drive(inner: Rc<Inner>) {
+    let mut failures = 0;
+    loop {
+        let error = session::run(&inner).await;
+        // A connection that never came up is a failed one: else a refused subscription would be tried without a pause.
+        failures = if inner.report.current().up { 0 } else { failures + 1 };
+        let reason = format!("{}: failed to {error}", inner.target.shown());
+        inner.update_health(|health, now| health.handle_disconnected(reason, now));
+        tokio::time::sleep(pause(failures, fastrand::f64())).await;
+    }
+}
+
+/// The pause after so many failures in a row; `jitter` in 0..1 spreads the workers, which all lost the server at once.
+fn pause(failures: u32, jitter: f64) -> Duration {
+    let whole = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
+    whole.mul_f64(0.5 + jitter / 2.0)
+}
+
+impl Inner {
+    /// Hands an event to the health core and sends its probe. True if a probe did not come back in time.
+    pub fn update_health(&self, event: impl FnOnce(&mut crate::bus::Health, Instant)) -> bool {
+        let duty = self.report.update(event);
+        if let Some(number) = duty.send_probe {
+            let (channel, number) = (self.health_channel.as_bytes(), number.to_le_bytes());
+            self.publisher.push(Answer::Probe, |bytes| command(bytes, &[b"PUBLISH", channel, &number]));
+        }
+        self.health_changed.notify_one();
+        duty.missed
+    }
+
+    pub fn count(&self, change: impl FnOnce(&mut BusCounters)) {
+        let mut counters = self.counters.get();
+        change(&mut counters);
+        self.counters.set(counters);
+    }
+}
+
+impl Bus for RedisBus {
+    fn publish(&self, channel: &str, payload: &[u8]) {
+        let parts: [&[u8]; 3] = [b"PUBLISH", channel.as_bytes(), payload];
+        if !self.inner.publisher.push(Answer::Publish, |bytes| command(bytes, &parts)) {
+            self.inner.count(|counters| counters.dropped += 1);
+        }
+    }
+
+    fn subscribe(&self, channel: &str) {
+        if self.inner.wanted.borrow_mut().add(channel) {
+            self.change(b"SUBSCRIBE", channel.as_bytes());
+        }
+    }
+
+    fn unsubscribe(&self, channel: &str) {
+        if self.inner.wanted.borrow_mut().remove(channel) {
+            self.change(b"UNSUBSCRIBE", channel.as_bytes());
+        }
+    }
+
+    fn subscribe_prefix(&self, prefix: &str) {
+        if self.inner.wanted.borrow_mut().add_prefix(prefix) {
+            self.change(b"PSUBSCRIBE", &pattern(prefix));
+        }
+    }
+
+    fn unsubscribe_prefix(&self, prefix: &str) {
+        if self.inner.wanted.borrow_mut().remove_prefix(prefix) {
+            self.change(b"PUNSUBSCRIBE", &pattern(prefix));
+        }
+    }
+
+    fn count_subscribers(&self, channel: &str) -> LocalFuture<Result<u64, BusError>> {
+        let (asker, answer) = oneshot::channel();
+        let parts: [&[u8]; 3] = [b"PUBSUB", b"NUMSUB", channel.as_bytes()];
+        self.inner.publisher.push(Answer::Count(asker), |bytes| command(bytes, &parts));
+        let health = self.inner.report.watch();
+        Box::pin(async move {
+            match tokio::time::timeout(ANSWER_WITHIN, answer).await {
+                Ok(Ok(count)) => Ok(count),
+                Ok(Err(_)) => Err(BusError::Down(health.borrow().reason.clone())),
+                Err(_) => Err(BusError::Timeout(ANSWER_WITHIN)),
+            }
+        })
+    }
+
+    fn routing(&self) -> Routing {
+        Routing::Pattern
+    }
+
+    fn health(&self) -> BusHealth {
+        self.inner.report.current()
+    }
+
+    /// Nothing: what was queued in a turn is written in one piece as soon as that turn is over.
+    fn flush(&self) {}
+
+    fn counters(&self) -> BusCounters {
+        self.inner.counters.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_are_spread() {
+        assert_eq!(pause(0, 1.0), FIRST_PAUSE);
+        assert_eq!(pause(0, 0.0), FIRST_PAUSE / 2);
+        assert_eq!(pause(3, 1.0), FIRST_PAUSE * 8);
+        assert_eq!(pause(u32::MAX, 1.0), LONGEST_PAUSE);
+    }
+}

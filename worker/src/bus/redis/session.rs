@@ -1,0 +1,361 @@
+//! One pair of connections, from its opening to its end.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
+    sync::{Notify, oneshot},
+};
+
+use super::{
+    client::Inner,
+    connect::Connection,
+    error::RedisError,
+    resp::{Item, Parsed, Reply, command, parse},
+    subscriptions::Active,
+};
+
+/// The most that may wait for the publisher connection.
+const MAX_QUEUE_BYTES: usize = 32 * 1024 * 1024;
+
+/// How much is asked for in one read.
+const READ_BYTES: usize = 64 * 1024;
+
+/// A buffer that grew larger than this is not kept.
+const SPARE_BYTES: usize = 256 * 1024;
+
+/// How long it may take until everything is subscribed to again.
+const SUBSCRIBE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Commands that wait to be written, and the answers that are due for what was queued.
+#[derive(Default)]
+pub struct Queue {
+    waiting: RefCell<Vec<u8>>,
+    /// Bytes that were taken out to be written and are not yet.
+    writing: Cell<usize>,
+    /// In the order of the commands.
+    answers: RefCell<VecDeque<Expected>>,
+    /// Whether there is a connection to write to.
+    open: Cell<bool>,
+    /// Messages are being dropped since the queue is full; said once.
+    full: Cell<bool>,
+    filled: Notify,
+}
+
+/// What a command's answer is for.
+pub enum Answer {
+    /// A message of the layer above.
+    Publish,
+    /// A message of ours.
+    Probe,
+    /// The number of subscribers.
+    Count(oneshot::Sender<u64>),
+}
+
+/// Answers that are due; messages are many, and counted together.
+enum Expected {
+    Publishes(u64),
+    Probe,
+    Count(oneshot::Sender<u64>),
+}
+
+/// Two connections in use.
+struct Session<'a> {
+    inner: &'a Inner,
+    /// When either connection last said something.
+    publisher_heard: Cell<Instant>,
+    subscriber_heard: Cell<Instant>,
+    /// A refused message was told of.
+    refusal_told: Cell<bool>,
+    /// All that is wanted is subscribed to.
+    subscribed: Notify,
+}
+
+/// Makes both connections, serves until one of them ends, and says why it did.
+pub async fn run(inner: &Inner) -> RedisError {
+    let pair = async { Ok((inner.target.open().await?, inner.target.open().await?)) };
+    let (publisher, subscriber) = match pair.await {
+        Ok(pair) => pair,
+        Err(error) => return error,
+    };
+    let (publisher_heard, subscriber_heard) = (Cell::new(Instant::now()), Cell::new(Instant::now()));
+    let (refusal_told, subscribed) = (Cell::new(false), Notify::new());
+    Session { inner, publisher_heard, subscriber_heard, refusal_told, subscribed }.serve(publisher, subscriber).await
+}
+
+impl Session<'_> {
+    /// What was not written or not answered at the end is dropped and counted.
+    async fn serve(&self, publisher: Connection, subscriber: Connection) -> RedisError {
+        let inner = self.inner;
+        inner.subscriber.open();
+        inner.subscriber.push_if_open(|bytes| {
+            inner.wanted.borrow().subscribe_all(bytes);
+            command(bytes, &[b"SUBSCRIBE", inner.health_channel.as_bytes()]);
+        });
+        let (from_publisher, to_publisher) = split(publisher);
+        let (from_subscriber, to_subscriber) = split(subscriber);
+        let error = tokio::select! {
+            error = inner.subscriber.write_to(to_subscriber) => error,
+            error = self.read_messages(from_subscriber) => error,
+            error = inner.publisher.write_to(to_publisher) => error,
+            error = self.read_answers(from_publisher) => error,
+            error = self.watch_health() => error,
+            error = self.watch_subscribing() => error,
+        };
+        inner.subscriber.close();
+        let lost = inner.publisher.close();
+        inner.count(|counters| counters.dropped += lost);
+        error
+    }
+
+    /// Messages and confirmations.
+    async fn read_messages(&self, mut from: impl AsyncRead + Unpin) -> RedisError {
+        let (mut active, mut bytes) = (Active::default(), Vec::new());
+        loop {
+            let read =
+                read(&mut from, &mut bytes, &self.subscriber_heard, |reply| self.handle_message(reply, &mut active));
+            if let Err(error) = read.await {
+                return error;
+            }
+        }
+    }
+
+    fn handle_message(&self, reply: &Reply<'_>, active: &mut Active) -> Result<(), RedisError> {
+        let items = match reply {
+            Reply::One(Item::Error(answer)) => return Err(RedisError::refused("SUBSCRIBE", answer)),
+            Reply::One(_) => return Ok(()),
+            Reply::Many(items) => items.as_slice(),
+        };
+        match *items {
+            [Item::Bytes(b"message"), Item::Bytes(channel), Item::Bytes(payload)] => self.deliver(channel, payload),
+            [Item::Bytes(b"pmessage"), Item::Bytes(pattern), Item::Bytes(channel), Item::Bytes(payload)]
+                if active.counts(pattern, channel) =>
+            {
+                self.deliver(channel, payload);
+            }
+            [Item::Bytes(kind), Item::Bytes(name), Item::Number(_)] => {
+                active.confirm(kind, name);
+                if kind == b"subscribe" && name == self.inner.health_channel.as_bytes() {
+                    self.all_subscribed();
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn deliver(&self, channel: &[u8], payload: &[u8]) {
+        if channel == self.inner.health_channel.as_bytes() {
+            if let Ok(number) = payload.try_into() {
+                self.inner.update_health(|health, now| health.handle_probe(u64::from_le_bytes(number), now));
+            }
+            return;
+        }
+        self.inner.count(|counters| counters.received += 1);
+        // What is subscribed to is text; a pattern can bring a channel that is not: nobody of ours publishes there.
+        if let Ok(channel) = std::str::from_utf8(channel) {
+            // Its own memory: a slice would hold on to all that was read with it, for as long as one slow client waits.
+            self.inner.handler.message(channel, Bytes::copy_from_slice(payload));
+        }
+    }
+
+    fn all_subscribed(&self) {
+        self.subscribed.notify_one();
+        self.inner.publisher.open();
+        self.inner.update_health(|health, now| health.handle_connected(now));
+    }
+
+    /// Answers to what was published and asked.
+    async fn read_answers(&self, mut from: impl AsyncRead + Unpin) -> RedisError {
+        let mut bytes = Vec::new();
+        loop {
+            let read = read(&mut from, &mut bytes, &self.publisher_heard, |reply| self.handle_answer(reply));
+            if let Err(error) = read.await {
+                return error;
+            }
+        }
+    }
+
+    fn handle_answer(&self, reply: &Reply<'_>) -> Result<(), RedisError> {
+        let answer = self.inner.publisher.answered().ok_or(RedisError::Protocol("an answer to no question"))?;
+        match (answer, reply) {
+            (Answer::Publish, Reply::One(Item::Number(_))) => self.inner.count(|counters| counters.published += 1),
+            (Answer::Probe, Reply::One(Item::Number(_))) => {}
+            (Answer::Count(asker), Reply::Many(items)) => {
+                if let [_, Item::Number(count)] = items.as_slice() {
+                    // Whoever asked may have given up.
+                    let _ = asker.send(u64::try_from(*count).unwrap_or(0));
+                }
+            }
+            (answer, Reply::One(Item::Error(text))) => {
+                let error = RedisError::refused("PUBLISH", text);
+                if matches!(answer, Answer::Publish) {
+                    self.inner.count(|counters| counters.dropped += 1);
+                }
+                if !self.refusal_told.replace(true) {
+                    tracing::warn!(reason = %error, "redis refuses messages: they are dropped and counted");
+                }
+                self.inner.update_health(|health, _| health.handle_error(format!("failed to {error}")));
+            }
+            _ => return Err(RedisError::Protocol("an answer of the wrong kind")),
+        }
+        Ok(())
+    }
+
+    /// Sends probes in their time. One that is missed by a silent server ends the session: a connection can be dead without
+    /// knowing it. While the server talks it is only slow, and a new connection would not help.
+    async fn watch_health(&self) -> RedisError {
+        loop {
+            match self.inner.report.timeout() {
+                None => self.inner.health_changed.notified().await,
+                Some(at) => tokio::select! {
+                    () = tokio::time::sleep_until(at.into()) => {
+                        let missed = self.inner.update_health(|health, now| health.handle_timeout(now));
+                        let heard = self.publisher_heard.get().min(self.subscriber_heard.get());
+                        let deadline = self.inner.timing.deadline;
+                        if missed && heard.elapsed() >= deadline {
+                            return RedisError::Silent(deadline);
+                        }
+                    }
+                    () = self.inner.health_changed.notified() => {}
+                },
+            }
+        }
+    }
+
+    /// Ends the session if the server does not confirm the subscriptions.
+    async fn watch_subscribing(&self) -> RedisError {
+        if tokio::time::timeout(SUBSCRIBE_WITHIN, self.subscribed.notified()).await.is_err() {
+            return RedisError::Silent(SUBSCRIBE_WITHIN);
+        }
+        std::future::pending().await
+    }
+}
+
+/// Reads once and hands on every whole answer there is then.
+async fn read(
+    from: &mut (impl AsyncRead + Unpin),
+    bytes: &mut Vec<u8>,
+    heard: &Cell<Instant>,
+    mut handle: impl FnMut(&Reply<'_>) -> Result<(), RedisError>,
+) -> Result<(), RedisError> {
+    if from.read_buf(bytes).await.map_err(RedisError::Broken)? == 0 {
+        return Err(RedisError::Closed);
+    }
+    heard.set(Instant::now());
+    let mut done = 0;
+    let lacking = loop {
+        match parse(&bytes[done..])? {
+            Parsed::Whole(reply, len) => {
+                handle(&reply)?;
+                done += len;
+            }
+            Parsed::Lacks(lacking) => break lacking,
+        }
+    };
+    bytes.drain(..done);
+    if bytes.is_empty() && bytes.capacity() > SPARE_BYTES {
+        *bytes = Vec::new();
+    }
+    // A large message's memory is made once, in its final size.
+    match lacking > READ_BYTES {
+        true => bytes.reserve_exact(lacking),
+        false => bytes.reserve(READ_BYTES),
+    }
+    Ok(())
+}
+
+impl Queue {
+    /// There is a connection: what is pushed will be written.
+    fn open(&self) {
+        self.open.set(true);
+    }
+
+    /// The connection is gone. Says how many messages of the layer above were not confirmed.
+    fn close(&self) -> u64 {
+        self.open.set(false);
+        self.full.set(false);
+        self.writing.set(0);
+        *self.waiting.borrow_mut() = Vec::new();
+        let messages = |expected| if let Expected::Publishes(count) = expected { count } else { 0 };
+        // The askers' channels go with their entries, which tells them.
+        self.answers.take().into_iter().map(messages).sum()
+    }
+
+    /// Queues a command that is not answered one to one, or whose loss does not matter without a connection.
+    pub fn push_if_open(&self, encode: impl FnOnce(&mut Vec<u8>)) {
+        if self.open.get() {
+            encode(&mut self.waiting.borrow_mut());
+            self.filled.notify_one();
+        }
+    }
+
+    /// Queues a command and what to do with its answer; false if there is no connection, or no room for a message.
+    pub fn push(&self, answer: Answer, encode: impl FnOnce(&mut Vec<u8>)) -> bool {
+        if !self.open.get() {
+            return false;
+        }
+        let queued = self.waiting.borrow().len() + self.writing.get();
+        if queued > MAX_QUEUE_BYTES && matches!(answer, Answer::Publish) {
+            if !self.full.replace(true) {
+                tracing::warn!(bytes = queued, "the queue to redis is full: messages are dropped and counted");
+            }
+            return false;
+        }
+        self.push_if_open(encode);
+        let mut answers = self.answers.borrow_mut();
+        match (answer, answers.back_mut()) {
+            (Answer::Publish, Some(Expected::Publishes(count))) => *count += 1,
+            (Answer::Publish, _) => answers.push_back(Expected::Publishes(1)),
+            (Answer::Probe, _) => answers.push_back(Expected::Probe),
+            (Answer::Count(asker), _) => answers.push_back(Expected::Count(asker)),
+        }
+        true
+    }
+
+    /// An answer came: what it is for.
+    fn answered(&self) -> Option<Answer> {
+        let mut answers = self.answers.borrow_mut();
+        if let Some(Expected::Publishes(count)) = answers.front_mut()
+            && *count > 1
+        {
+            *count -= 1;
+            return Some(Answer::Publish);
+        }
+        Some(match answers.pop_front()? {
+            Expected::Publishes(_) => Answer::Publish,
+            Expected::Probe => Answer::Probe,
+            Expected::Count(asker) => Answer::Count(asker),
+        })
+    }
+
+    /// Writes what is queued, all of a turn at once, until the connection breaks.
+    async fn write_to(&self, mut to: impl AsyncWrite + Unpin) -> RedisError {
+        let mut spare = Vec::new();
+        loop {
+            let mut chunk = self.waiting.replace(spare);
+            if chunk.is_empty() {
+                self.full.set(false);
+                spare = chunk;
+                self.filled.notified().await;
+                continue;
+            }
+            self.writing.set(chunk.len());
+            let written = async {
+                to.write_all(&chunk).await?;
+                to.flush().await
+            };
+            if let Err(error) = written.await {
+                return RedisError::Broken(error);
+            }
+            self.writing.set(0);
+            chunk.clear();
+            spare = if chunk.capacity() <= SPARE_BYTES { chunk } else { Vec::new() };
+        }
+    }
+}
