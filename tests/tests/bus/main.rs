@@ -1,0 +1,16 @@
+//! The bus: one suite of promises that every implementation keeps, then what is each one's own.
+//!
+//! `conformance` holds the promises, `member` a process's bus with all that came on it, `redis_server` a real server.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod conformance;
+mod embedded;
+mod member;
+mod redis;
+mod redis_server;
+
+/// Runs a test on a current-thread runtime, as a worker does.
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, test);
+}

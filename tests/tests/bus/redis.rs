@@ -1,0 +1,178 @@
+//! The bus over a real Redis, which is taken away in all the usual ways.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use roomd_worker::bus::{BusMonitor, HealthTiming, RedisBus};
+
+use super::{conformance::conforms, member::Member, redis_server::RedisServer, run};
+
+const QUICK: HealthTiming = HealthTiming { interval: Duration::from_millis(100), deadline: Duration::from_millis(700) };
+
+/// A loaded machine is not a dead one.
+const PATIENT: HealthTiming = HealthTiming { interval: Duration::from_millis(100), deadline: Duration::from_secs(10) };
+
+fn member(url: &str, timing: HealthTiming) -> Member {
+    Member::new(|inbox| RedisBus::new(url, timing, inbox).unwrap())
+}
+
+/// A message gets through on an exact and on a prefix subscription.
+async fn delivers(one: &Member, two: &Member) {
+    one.settle(two).await;
+    two.bus.publish("exact", b"1");
+    two.bus.publish("prefix#room#", b"2");
+    assert_eq!(one.next().await, ("exact".to_owned(), "1".into()));
+    assert_eq!(one.next().await, ("prefix#room#".to_owned(), "2".into()));
+}
+
+async fn subscribed_pair(url: &str) -> (Member, Member) {
+    let (one, two) = (member(url, QUICK), member(url, QUICK));
+    one.bus.subscribe("exact");
+    one.bus.subscribe_prefix("prefix#");
+    one.up().await;
+    two.up().await;
+    delivers(&one, &two).await;
+    (one, two)
+}
+
+#[test]
+fn the_redis_bus_conforms() {
+    run(async {
+        let server = RedisServer::start(&[]);
+        conforms(|| member(&server.url(), PATIENT)).await;
+    });
+}
+
+#[test]
+fn a_killed_server_that_is_back_after_a_while_is_used_as_before() {
+    run(async {
+        let mut server = RedisServer::start(&[]);
+        let (one, two) = subscribed_pair(&server.url()).await;
+        server.stop();
+        let reason = one.down().await;
+        assert!(reason.starts_with(&server.url()), "{reason}");
+        two.down().await;
+        // Wanted and unwanted while it is away.
+        one.bus.subscribe("later");
+        one.bus.unsubscribe("exact");
+        two.bus.publish("prefix#room#", b"lost");
+        assert_eq!(two.bus.counters().dropped, 1);
+        assert!(two.bus.count_subscribers("later").await.is_err());
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(one.bus.health().reason.contains("is Redis running there?"), "{:?}", one.bus.health());
+        server.restart();
+        one.up().await;
+        two.up().await;
+        one.settle(&two).await;
+        assert_eq!(two.bus.count_subscribers("later").await, Ok(1));
+        assert_eq!(two.bus.count_subscribers("exact").await, Ok(0));
+        one.bus.subscribe("exact");
+        delivers(&one, &two).await;
+        let ups: Vec<bool> = one.inbox.changes.borrow().iter().map(|health| health.up).collect();
+        assert_eq!(ups, [true, false, true]);
+    });
+}
+
+#[test]
+fn many_restarts_in_a_row_leave_all_as_it_was() {
+    run(async {
+        let mut server = RedisServer::start(&[]);
+        let (one, two) = subscribed_pair(&server.url()).await;
+        for _ in 0..4 {
+            server.restart();
+            // Whether a health check fell into the gap is not said: delivery is what counts.
+            delivers(&one, &two).await;
+        }
+    });
+}
+
+#[test]
+fn a_paused_server_is_down_by_its_deadline_and_up_again_after_it() {
+    run(async {
+        let server = RedisServer::start(&[]);
+        let (one, two) = subscribed_pair(&server.url()).await;
+        server.signal(Signal::SIGSTOP);
+        let paused = Instant::now();
+        one.down().await;
+        assert!(paused.elapsed() < Duration::from_secs(5), "{:?}", paused.elapsed());
+        // The kernel still accepts connections: the reason is the silence.
+        one.until("a reason", || one.bus.health().reason.contains("is it paused").then_some(())).await;
+        server.signal(Signal::SIGCONT);
+        one.up().await;
+        two.up().await;
+        delivers(&one, &two).await;
+    });
+}
+
+#[test]
+fn connections_that_the_server_closes_are_made_again() {
+    run(async {
+        let server = RedisServer::start(&[]);
+        let (one, two) = subscribed_pair(&server.url()).await;
+        for kind in ["pubsub", "normal"] {
+            assert!(server.run(&format!("CLIENT KILL TYPE {kind}")).starts_with(':'));
+            delivers(&one, &two).await;
+        }
+    });
+}
+
+#[test]
+fn a_server_that_is_not_there_at_the_start_is_waited_for() {
+    run(async {
+        let mut server = RedisServer::stopped();
+        let one = member(&server.url(), QUICK);
+        one.bus.subscribe("exact");
+        let reason = one.down().await;
+        assert!(reason.contains("is Redis running there?"), "{reason}");
+        let monitor = BusMonitor::redis(server.url(), QUICK).unwrap();
+        let mut changes = monitor.changes();
+        assert!(!changes.wait_for(|health| !health.reason.is_empty()).await.unwrap().up);
+        server.restart();
+        one.up().await;
+        tokio::time::timeout(Duration::from_secs(10), changes.wait_for(|health| health.up)).await.unwrap().unwrap();
+        assert_eq!(one.bus.count_subscribers("exact").await, Ok(1));
+    });
+}
+
+#[test]
+fn a_wrong_password_is_told_without_the_password_and_a_right_one_works() {
+    run(async {
+        let server = RedisServer::start(&["--requirepass right", "--user ann on >pa@ss ~* &* +@all"]);
+        for login in ["", ":wrongsecret@", "ann:wrongsecret@", "bob:wrongsecret@"] {
+            let reason = member(&format!("redis://{login}127.0.0.1:{}", server.port), QUICK).down().await;
+            assert!(reason.contains("check user and password"), "{reason}");
+            assert!(!reason.contains("wrongsecret") && !reason.contains('\n'), "{reason}");
+        }
+        member(&format!("redis://:right@127.0.0.1:{}/3", server.port), QUICK).up().await;
+        member(&format!("redis://ann:pa%40ss@localhost:{}", server.port), QUICK).up().await;
+        member(&format!("unix://{}?pass=right", server.socket().display()), QUICK).up().await;
+        member(&format!("redis+unix://{}?db=1&user=ann&pass=pa%40ss", server.socket().display()), QUICK).up().await;
+        let reason = member(&format!("redis://:right@127.0.0.1:{}/99", server.port), QUICK).down().await;
+        assert!(reason.contains("SELECT") && reason.contains("DB index is out of range"), "{reason}");
+    });
+}
+
+#[test]
+fn a_server_that_refuses_our_channels_is_down_with_the_reason() {
+    run(async {
+        let server = RedisServer::start(&["--user ann on >pw ~* resetchannels &socket.io* +@all"]);
+        let reason = member(&format!("redis://ann:pw@127.0.0.1:{}", server.port), QUICK).down().await;
+        assert!(reason.contains("SUBSCRIBE") && reason.contains("NOPERM"), "{reason}");
+    });
+}
+
+#[test]
+fn no_health_message_is_seen_by_a_node_server() {
+    run(async {
+        let server = RedisServer::start(&[]);
+        let (one, two) = (member(&server.url(), QUICK), member(&server.url(), QUICK));
+        one.bus.subscribe_prefix("socket.io");
+        one.up().await;
+        one.settle(&two).await;
+        let probes = one.inbox.changes.borrow().len();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!((one.unread(), probes), (0, 1));
+        let channels = server.run("PUBSUB CHANNELS *");
+        assert_eq!(channels.matches("roomd-health#").count(), 2, "{channels}");
+    });
+}
