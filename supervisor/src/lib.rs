@@ -20,6 +20,8 @@ pub mod control;
 pub mod hub;
 mod limits;
 pub mod logging;
+pub mod rollout;
+pub mod slot;
 pub mod status;
 pub mod supervise;
 mod up;

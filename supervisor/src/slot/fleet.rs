@@ -1,0 +1,219 @@
+//! All slots together.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use roomd_wire::WorkerId;
+
+use super::{
+    run::RunEvent,
+    state::{Context, Ended, GIVE_UP_AFTER, Slot},
+};
+
+/// When the loop looks later than this after it meant to, it stood still, and nobody is blamed for the time.
+const STOOD_STILL: Duration = Duration::from_secs(2);
+
+/// How long things may take.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Timing {
+    /// From the start of a worker to its `Ready`.
+    pub start_timeout: Duration,
+    /// For the answer to a ping.
+    pub hang_timeout: Duration,
+    /// Between pings.
+    pub ping_interval: Duration,
+    /// For a drain.
+    pub grace: Duration,
+    /// Beyond a drain's time, before the worker is asked to end by a signal.
+    pub drain_margin: Duration,
+    /// From that signal to the kill.
+    pub term_grace: Duration,
+    /// From a kill to the next, if the process is still there.
+    pub kill_again: Duration,
+}
+
+impl Timing {
+    /// The usual times for a configuration's three.
+    pub fn new(start_timeout: Duration, hang_timeout: Duration, grace: Duration) -> Self {
+        Timing {
+            start_timeout,
+            hang_timeout,
+            ping_interval: Duration::from_secs(1).min(hang_timeout / 2),
+            grace,
+            drain_margin: Duration::from_secs(1),
+            term_grace: Duration::from_secs(1),
+            kill_again: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What the shell is to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Start the process.
+    Spawn(WorkerId),
+    /// Send a ping.
+    SendPing(WorkerId),
+    /// Tell it to end its clients within the time, and to leave.
+    SendDrain(WorkerId, Duration),
+    /// TERM to its process group, then CONT: a stopped process would never see it.
+    TermGroup(WorkerId),
+    /// KILL to its process group.
+    KillGroup(WorkerId),
+    /// It takes connections.
+    AddToBalancer(WorkerId),
+    /// It takes no new sessions any more.
+    DrainInBalancer(WorkerId),
+    /// It is gone.
+    RemoveFromBalancer(WorkerId),
+    /// Tell the log and the status of its end.
+    Report(Ended),
+}
+
+/// What a roll-out waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// A worker is ready.
+    Ready(WorkerId),
+    /// A worker died that served or was to serve; why.
+    Died(WorkerId, String),
+    /// A worker died before it could replace another, which stays; why.
+    ReplacementDied(WorkerId, String),
+}
+
+/// All slots.
+#[derive(Debug)]
+pub struct Fleet {
+    timing: Timing,
+    slots: BTreeMap<u16, Slot>,
+    actions: VecDeque<Action>,
+    outcomes: VecDeque<Outcome>,
+    rng: fastrand::Rng,
+    ever_ready: bool,
+}
+
+impl Fleet {
+    /// No slots yet.
+    pub fn new(timing: Timing, rng: fastrand::Rng) -> Self {
+        Fleet {
+            timing,
+            slots: BTreeMap::new(),
+            actions: VecDeque::new(),
+            outcomes: VecDeque::new(),
+            rng,
+            ever_ready: false,
+        }
+    }
+
+    /// Other times from now on.
+    pub fn set_timing(&mut self, timing: Timing) {
+        self.timing = timing;
+    }
+
+    /// The first `workers` slots shall have a worker, the others none.
+    pub fn resize(&mut self, workers: u16, now: Instant) {
+        for place in 0..workers {
+            self.slots.entry(place).or_insert_with(|| Slot::new(roomd_wire::Slot(place)));
+        }
+        let grace = self.timing.grace;
+        self.each(now, |slot, cx| match (slot.place().0 < workers, slot.wanted()) {
+            (true, false) => slot.want(cx),
+            (false, true) => slot.unwant(grace, cx),
+            _ => {}
+        });
+    }
+
+    /// All workers end their clients and leave.
+    pub fn stop(&mut self, now: Instant) {
+        let grace = self.timing.grace;
+        self.each(now, |slot, cx| slot.unwant(grace, cx));
+    }
+
+    /// All workers end at once.
+    pub fn kill_all(&mut self, now: Instant) {
+        self.each(now, Slot::kill_all);
+    }
+
+    /// A slot's worker shall be replaced by a new one. False if there is no such slot.
+    pub fn replace(&mut self, place: roomd_wire::Slot, now: Instant) -> bool {
+        let wanted = self.slots.get(&place.0).is_some_and(Slot::wanted);
+        if wanted {
+            self.one(place, now, Slot::replace);
+        }
+        wanted
+    }
+
+    /// Something happened to a worker.
+    pub fn handle(&mut self, id: WorkerId, event: RunEvent, now: Instant) {
+        self.ever_ready |= event == RunEvent::Ready;
+        self.one(id.slot, now, |slot, cx| slot.handle(id, event, cx));
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|due| due + STOOD_STILL < now) {
+            let timing = self.timing.clone();
+            self.each(now, |slot, cx| slot.forgive(&timing, cx.now));
+        }
+        self.each(now, Slot::tick);
+    }
+
+    /// When something is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.slots.values().filter_map(|slot| slot.timeout(&self.timing)).min()
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The next thing that a roll-out may wait for.
+    pub fn poll_outcome(&mut self) -> Option<Outcome> {
+        self.outcomes.pop_front()
+    }
+
+    /// The slots in their order; also those that are no longer wanted, whose generations go on should they come back.
+    pub fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.values()
+    }
+
+    /// One slot.
+    pub fn slot(&self, place: roomd_wire::Slot) -> Option<&Slot> {
+        self.slots.get(&place.0)
+    }
+
+    /// Whether any worker has ever been ready.
+    pub fn ever_ready(&self) -> bool {
+        self.ever_ready
+    }
+
+    /// Whether no process is left and none is wanted.
+    pub fn is_empty(&self) -> bool {
+        self.slots.values().all(Slot::is_gone)
+    }
+
+    /// Whether no worker has ever been ready, and every slot has failed to start often enough to say that none will be.
+    pub fn hopeless(&self) -> bool {
+        let mut wanted = self.slots.values().filter(|slot| slot.wanted()).peekable();
+        !self.ever_ready && wanted.peek().is_some() && wanted.all(|slot| slot.failed_starts() >= GIVE_UP_AFTER)
+    }
+
+    fn one(&mut self, place: roomd_wire::Slot, now: Instant, act: impl FnOnce(&mut Slot, &mut Context<'_>)) {
+        let Fleet { timing, slots, actions, outcomes, rng, .. } = self;
+        if let Some(slot) = slots.get_mut(&place.0) {
+            act(slot, &mut Context { timing, now, rng, actions, outcomes });
+            slot.check_invariants();
+        }
+    }
+
+    fn each(&mut self, now: Instant, mut act: impl FnMut(&mut Slot, &mut Context<'_>)) {
+        let Fleet { timing, slots, actions, outcomes, rng, .. } = self;
+        for slot in slots.values_mut() {
+            act(slot, &mut Context { timing, now, rng, actions, outcomes });
+            slot.check_invariants();
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! One worker process, from its start to its end.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use roomd_wire::WorkerId;
+
+use super::fleet::{Action, Timing};
+use crate::status::DeathCause;
+
+/// Where in its life a run is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Spawned, not yet ready.
+    Starting,
+    /// It serves.
+    Ready,
+    /// It ends its clients.
+    Draining,
+    /// It was asked to end by a signal.
+    Terminating,
+    /// It was killed; its end has not been seen yet.
+    Killing,
+}
+
+/// What happens to a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RunEvent {
+    /// It says that it can serve.
+    Ready,
+    /// It says that it cannot start.
+    Failed(String),
+    /// It answered a ping.
+    Pong,
+    /// It cannot be served any more (it does not read from the hub, or breaks the protocol).
+    Unusable(DeathCause, String),
+    /// The process could not be started.
+    SpawnFailed(String),
+    /// The process has ended.
+    Exited(Exit),
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// It exited with a status.
+    Code(i32),
+    /// A signal ended it: number and name.
+    Signal(i32, &'static str),
+}
+
+/// One worker process.
+#[derive(Clone, Debug)]
+pub struct Run {
+    id: WorkerId,
+    phase: Phase,
+    since: Instant,
+    ready_since: Option<Instant>,
+    /// When the phase is over at the latest.
+    deadline: Option<Instant>,
+    /// When to ping next.
+    ping_at: Option<Instant>,
+    /// Since when a ping has been without an answer.
+    unanswered_since: Option<Instant>,
+    /// Why it was killed, if it was.
+    verdict: Option<(DeathCause, String)>,
+}
+
+impl Run {
+    /// A run that is being spawned now.
+    pub(super) fn new(id: WorkerId, timing: &Timing, now: Instant) -> Self {
+        Run {
+            id,
+            phase: Phase::Starting,
+            since: now,
+            ready_since: None,
+            deadline: Some(now + timing.start_timeout),
+            ping_at: None,
+            unanswered_since: None,
+            verdict: None,
+        }
+    }
+
+    /// Which run it is.
+    pub fn id(&self) -> WorkerId {
+        self.id
+    }
+
+    /// Where in its life it is.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// When it was spawned.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// How long it has been ready, if it is or was.
+    pub fn ready_for(&self, now: Instant) -> Duration {
+        self.ready_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// It became ready. False where that comes too late to matter.
+    pub(super) fn ready(&mut self, timing: &Timing, now: Instant) -> bool {
+        if self.phase != Phase::Starting {
+            return false;
+        }
+        self.phase = Phase::Ready;
+        self.ready_since = Some(now);
+        self.deadline = None;
+        self.ping_at = Some(now + timing.ping_interval);
+        true
+    }
+
+    /// It answered.
+    pub(super) fn pong(&mut self) {
+        self.unanswered_since = None;
+    }
+
+    /// It shall end its clients and leave.
+    pub(super) fn drain(&mut self, timing: &Timing, within: Duration, now: Instant, actions: &mut impl Extend<Action>) {
+        match self.phase {
+            Phase::Ready => {
+                self.phase = Phase::Draining;
+                self.deadline = Some(now + within + timing.drain_margin);
+                actions.extend([Action::DrainInBalancer(self.id), Action::SendDrain(self.id, within)]);
+            }
+            // It has no clients yet.
+            Phase::Starting => self.terminate(timing, now, actions),
+            // A drain that is under way may be cut short, not drawn out.
+            Phase::Draining => {
+                let asked = now + within + timing.drain_margin;
+                if self.deadline.is_some_and(|deadline| asked < deadline) {
+                    self.deadline = Some(asked);
+                    actions.extend([Action::SendDrain(self.id, within)]);
+                }
+            }
+            Phase::Terminating | Phase::Killing => {}
+        }
+    }
+
+    fn terminate(&mut self, timing: &Timing, now: Instant, actions: &mut impl Extend<Action>) {
+        self.phase = Phase::Terminating;
+        self.deadline = Some(now + timing.term_grace);
+        self.ping_at = None;
+        self.unanswered_since = None;
+        actions.extend([Action::DrainInBalancer(self.id), Action::TermGroup(self.id)]);
+    }
+
+    /// It shall end at once.
+    pub(super) fn kill(&mut self, timing: &Timing, now: Instant, actions: &mut impl Extend<Action>) {
+        self.phase = Phase::Killing;
+        // A process that cannot be killed (it hangs in the kernel) is killed again: nothing else can be done.
+        self.deadline = Some(now + timing.kill_again);
+        self.ping_at = None;
+        self.unanswered_since = None;
+        actions.extend([Action::DrainInBalancer(self.id), Action::KillGroup(self.id)]);
+    }
+
+    /// It is to be killed for a reason that counts as its death.
+    pub(super) fn condemn(
+        &mut self,
+        cause: DeathCause,
+        detail: String,
+        timing: &Timing,
+        now: Instant,
+        actions: &mut impl Extend<Action>,
+    ) {
+        if matches!(self.phase, Phase::Starting | Phase::Ready) {
+            self.verdict = Some((cause, detail));
+        }
+        self.kill(timing, now, actions);
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self, timing: &Timing, now: Instant, actions: &mut impl Extend<Action>) {
+        if self.unanswered_since.is_some_and(|since| since + timing.hang_timeout <= now) {
+            let detail = format!("no answer for {:?}", timing.hang_timeout);
+            return self.condemn(DeathCause::Hang, detail, timing, now, actions);
+        }
+        if self.ping_at.is_some_and(|at| at <= now) {
+            self.ping_at = Some(now + timing.ping_interval);
+            if self.unanswered_since.is_none() {
+                self.unanswered_since = Some(now);
+                actions.extend([Action::SendPing(self.id)]);
+            }
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            match self.phase {
+                Phase::Starting => {
+                    let detail = format!("not ready within {:?}", timing.start_timeout);
+                    self.condemn(DeathCause::Start, detail, timing, now, actions);
+                }
+                Phase::Draining => self.terminate(timing, now, actions),
+                Phase::Terminating | Phase::Killing => self.kill(timing, now, actions),
+                Phase::Ready => self.deadline = None,
+            }
+        }
+    }
+
+    /// The supervisor's own loop stood still: nobody is to blame for an answer that could not be read.
+    pub(super) fn forgive(&mut self, timing: &Timing, now: Instant) {
+        if self.unanswered_since.is_some() {
+            self.unanswered_since = Some(now);
+        }
+        if self.phase == Phase::Starting {
+            self.deadline = Some(now + timing.start_timeout);
+        }
+    }
+
+    /// When something is due.
+    pub(super) fn timeout(&self, timing: &Timing) -> Option<Instant> {
+        let hang = self.unanswered_since.map(|since| since + timing.hang_timeout);
+        [hang, self.ping_at, self.deadline].into_iter().flatten().min()
+    }
+
+    /// The process has ended: why it died, or `None` where it was asked to end.
+    pub(super) fn ended(&self, exit: Exit) -> Option<(DeathCause, String)> {
+        match (&self.verdict, self.phase) {
+            (Some(verdict), _) => Some(verdict.clone()),
+            (None, Phase::Starting) => Some((DeathCause::Start, exit.to_string())),
+            (None, Phase::Ready) => Some((exit.cause(), exit.to_string())),
+            (None, Phase::Draining | Phase::Terminating | Phase::Killing) => None,
+        }
+    }
+}
+
+impl Exit {
+    /// A signal that a process raises by its own fault is a crash; any other was sent by somebody.
+    fn cause(self) -> DeathCause {
+        match self {
+            Exit::Code(_)
+            | Exit::Signal(_, "SIGSEGV" | "SIGABRT" | "SIGBUS" | "SIGFPE" | "SIGILL" | "SIGTRAP" | "SIGSYS") => {
+                DeathCause::Crash
+            }
+            Exit::Signal(..) => DeathCause::Kill,
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "exit status {code}"),
+            Exit::Signal(_, name) => write!(f, "signal {}", name.trim_start_matches("SIG")),
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! A year of crashes in a second: random events against what must always hold.
+//!
+//! Prints its seed; `ROOMD_SEED` repeats it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use roomd_wire::WorkerId;
+
+use super::{Action, Exit, Fleet, Phase, RunEvent, Timing};
+use crate::status::DeathCause;
+
+/// The processes as the operating system would have them.
+struct World {
+    fleet: Fleet,
+    now: Instant,
+    alive: BTreeSet<WorkerId>,
+    in_balancer: BTreeMap<WorkerId, bool>,
+    /// Processes that ignore everything but KILL.
+    hung: BTreeSet<WorkerId>,
+    rng: fastrand::Rng,
+    spawned: u64,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let timing = Timing::new(Duration::from_secs(30), Duration::from_secs(10), Duration::from_secs(30));
+        let mut rng = fastrand::Rng::with_seed(seed);
+        World {
+            fleet: Fleet::new(timing, rng.fork()),
+            now: Instant::now(),
+            alive: BTreeSet::new(),
+            in_balancer: BTreeMap::new(),
+            hung: BTreeSet::new(),
+            rng,
+            spawned: 0,
+        }
+    }
+
+    /// Carries out what the fleet wants, as far as the processes of this world obey.
+    fn act(&mut self) {
+        while let Some(action) = self.fleet.poll_action() {
+            match action {
+                Action::Spawn(id) => {
+                    assert!(self.alive.insert(id), "{id} was started twice");
+                    self.spawned += 1;
+                    if self.rng.u8(..) < 4 {
+                        self.alive.remove(&id);
+                        self.fleet.handle(id, RunEvent::SpawnFailed("no memory".into()), self.now);
+                    }
+                }
+                Action::SendPing(id) if self.alive.contains(&id) && !self.hung.contains(&id) => {
+                    self.fleet.handle(id, RunEvent::Pong, self.now);
+                }
+                Action::SendDrain(id, _) | Action::TermGroup(id) if !self.hung.contains(&id) && self.rng.bool() => {
+                    self.exit(id, Exit::Code(0));
+                }
+                Action::KillGroup(id) => self.exit(id, Exit::Signal(9, "SIGKILL")),
+                Action::AddToBalancer(id) => {
+                    assert!(self.alive.contains(&id), "{id} is not alive");
+                    assert_eq!(self.in_balancer.insert(id, true), None);
+                }
+                Action::DrainInBalancer(id) => {
+                    if let Some(takes_new) = self.in_balancer.get_mut(&id) {
+                        *takes_new = false;
+                    }
+                }
+                Action::RemoveFromBalancer(id) => {
+                    assert!(!self.alive.contains(&id), "{id} was removed while it lives");
+                    self.in_balancer.remove(&id);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn exit(&mut self, id: WorkerId, exit: Exit) {
+        if self.alive.remove(&id) {
+            self.hung.remove(&id);
+            self.fleet.handle(id, RunEvent::Exited(exit), self.now);
+        }
+    }
+
+    fn any_alive(&mut self) -> Option<WorkerId> {
+        let alive: Vec<_> = self.alive.iter().copied().collect();
+        (!alive.is_empty()).then(|| alive[self.rng.usize(..alive.len())])
+    }
+
+    fn step(&mut self) {
+        self.now += Duration::from_millis(self.rng.u64(0..20_000));
+        self.fleet.tick(self.now);
+        self.act();
+        let place = roomd_wire::Slot(self.rng.u16(..6));
+        match self.rng.u8(..100) {
+            0..50 => {
+                for id in self.starting() {
+                    self.fleet.handle(id, RunEvent::Ready, self.now);
+                }
+            }
+            50..60 => {
+                if let Some(id) = self.any_alive() {
+                    let exits = [Exit::Code(1), Exit::Signal(9, "SIGKILL"), Exit::Signal(11, "SIGSEGV"), Exit::Code(0)];
+                    let exit = exits[self.rng.usize(..exits.len())];
+                    self.exit(id, exit);
+                }
+            }
+            60..65 => {
+                let hung = self.any_alive();
+                self.hung.extend(hung);
+            }
+            65..75 => {
+                self.fleet.replace(place, self.now);
+            }
+            75..80 => {
+                if let Some(id) = self.any_alive() {
+                    self.fleet.handle(id, RunEvent::Failed("no database".into()), self.now);
+                }
+            }
+            80..83 => {
+                if let Some(id) = self.any_alive() {
+                    self.fleet.handle(id, RunEvent::Unusable(DeathCause::Hang, "hub".into()), self.now);
+                }
+            }
+            83..86 => self.fleet.resize(self.rng.u16(1..6), self.now),
+            // Words of somebody long gone.
+            86..90 => {
+                let late = WorkerId { slot: place, generation: roomd_wire::Generation(self.rng.u32(..5)) };
+                if !self.alive.contains(&late) {
+                    self.fleet.handle(late, RunEvent::Ready, self.now);
+                    self.fleet.handle(late, RunEvent::Exited(Exit::Code(0)), self.now);
+                }
+            }
+            _ => {}
+        }
+        self.act();
+        while self.fleet.poll_outcome().is_some() {}
+        self.check();
+    }
+
+    fn starting(&self) -> Vec<WorkerId> {
+        let runs = self.fleet.slots().flat_map(|slot| slot.runs());
+        runs.filter(|run| run.phase() == Phase::Starting && !self.hung.contains(&run.id()))
+            .map(|run| run.id())
+            .collect()
+    }
+
+    fn check(&self) {
+        let known: BTreeSet<_> = self.fleet.slots().flat_map(|slot| slot.runs()).map(|run| run.id()).collect();
+        assert_eq!(known, self.alive, "the fleet knows its processes");
+        for slot in self.fleet.slots() {
+            let serving =
+                self.in_balancer.iter().filter(|(id, takes_new)| id.slot == slot.place() && **takes_new).count();
+            assert_eq!(serving, usize::from(slot.is_ready()), "slot {} serves with one worker or none", slot.place());
+        }
+    }
+
+    /// Without faults, everything wanted is ready after a while.
+    fn heal(&mut self) {
+        self.hung.clear();
+        for _ in 0..40 {
+            self.now += Duration::from_secs(10);
+            self.fleet.tick(self.now);
+            self.act();
+            for id in self.starting() {
+                self.fleet.handle(id, RunEvent::Ready, self.now);
+            }
+            self.act();
+        }
+    }
+}
+
+fn seed() -> u64 {
+    let seed = std::env::var("ROOMD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    println!("ROOMD_SEED={seed}");
+    seed
+}
+
+#[test]
+fn whatever_happens_the_cluster_heals() {
+    let mut world = World::new(seed());
+    world.fleet.resize(4, world.now);
+    world.act();
+    for round in 0..30 {
+        for _ in 0..300 {
+            world.step();
+        }
+        world.heal();
+        for slot in world.fleet.slots().filter(|slot| slot.wanted()) {
+            assert!(slot.is_ready(), "round {round}: {slot:?}");
+        }
+    }
+    world.fleet.stop(world.now);
+    world.act();
+    world.heal();
+    assert!(world.fleet.is_empty(), "a process outlives the stop: {:?}", world.alive);
+}
+
+#[test]
+fn a_year_of_crashes_stays_within_the_restart_intensity() {
+    let mut world = World::new(seed());
+    world.fleet.resize(1, world.now);
+    world.act();
+    let begin = world.now;
+    while world.now - begin < Duration::from_secs(365 * 86_400) {
+        if let Some(id) = world.alive.first().copied() {
+            world.exit(id, Exit::Signal(11, "SIGSEGV"));
+        }
+        world.act();
+        let next = world.fleet.poll_timeout().unwrap_or(world.now);
+        world.now = next.max(world.now + Duration::from_millis(1));
+        world.fleet.tick(world.now);
+        world.act();
+    }
+    let most = 365 * 86_400 / 60 + 100;
+    assert!(world.spawned <= most, "{} starts", world.spawned);
+    assert!(world.spawned > most / 2, "it went on trying: {} starts", world.spawned);
+}
+
+#[test]
+fn a_gap_in_the_supervisors_own_loop_kills_nobody() {
+    let mut world = World::new(1);
+    world.fleet.resize(2, world.now);
+    world.act();
+    for id in world.starting() {
+        world.fleet.handle(id, RunEvent::Ready, world.now);
+    }
+    while world.fleet.poll_action().is_some() {}
+    world.now += Duration::from_millis(1500);
+    world.fleet.tick(world.now);
+    let pinged: Vec<_> = std::iter::from_fn(|| world.fleet.poll_action()).collect();
+    assert!(pinged.iter().all(|action| matches!(action, Action::SendPing(_))) && pinged.len() == 2);
+    // The machine sleeps for an hour; the answers lie in the sockets, unread.
+    world.now += Duration::from_secs(3600);
+    world.fleet.tick(world.now);
+    assert!(std::iter::from_fn(|| world.fleet.poll_action()).all(|action| !matches!(action, Action::KillGroup(_))));
+    // Now they are read too late no more: who does not answer from here on is hung.
+    for _ in 0..12 {
+        world.now += Duration::from_secs(1);
+        world.fleet.tick(world.now);
+    }
+    let killed =
+        std::iter::from_fn(|| world.fleet.poll_action()).filter(|action| matches!(action, Action::KillGroup(_)));
+    assert_eq!(killed.count(), 2);
+}

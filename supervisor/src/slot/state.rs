@@ -1,0 +1,314 @@
+//! One slot: the run that serves, the one that shall replace it, those that leave, and when the next is started.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use roomd_wire::{Generation, WorkerId};
+
+use super::{
+    backoff::{Backoff, HEALTHY_AFTER},
+    fleet::{Action, Outcome, Timing},
+    run::{Exit, Phase, Run, RunEvent},
+};
+use crate::status::{DeathCause, WorkerState};
+
+/// After so many deaths in a row a slot is `failed`.
+pub const FAILED_AFTER: u32 = 8;
+/// How often a failed slot is tried.
+pub const FAILED_PAUSE: Duration = Duration::from_secs(60);
+/// So many failed starts of each slot, and no worker ever ready, end `up`.
+pub const GIVE_UP_AFTER: u64 = 3;
+/// Old runs that may drain beside the current one; of more the oldest is ended.
+const MAX_OUTGOING: usize = 4;
+
+/// A place for one worker.
+#[derive(Debug)]
+pub struct Slot {
+    place: roomd_wire::Slot,
+    /// Whether it shall have a worker. What it has is in the fields below.
+    wanted: bool,
+    current: Option<Run>,
+    incoming: Option<Run>,
+    outgoing: Vec<Run>,
+    restart_at: Option<Instant>,
+    generation: u32,
+    backoff: Backoff,
+    restarts: BTreeMap<DeathCause, u64>,
+}
+
+/// A run that has ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ended {
+    /// Which.
+    pub id: WorkerId,
+    /// Why it died; `None` where it was asked to end.
+    pub death: Option<(DeathCause, String)>,
+}
+
+/// What a slot's methods work with.
+pub(super) struct Context<'a> {
+    pub timing: &'a Timing,
+    pub now: Instant,
+    pub rng: &'a mut fastrand::Rng,
+    pub actions: &'a mut std::collections::VecDeque<Action>,
+    pub outcomes: &'a mut std::collections::VecDeque<Outcome>,
+}
+
+impl Slot {
+    pub(super) fn new(place: roomd_wire::Slot) -> Self {
+        Slot {
+            place,
+            wanted: false,
+            current: None,
+            incoming: None,
+            outgoing: Vec::new(),
+            restart_at: None,
+            generation: 0,
+            backoff: Backoff::default(),
+            restarts: BTreeMap::new(),
+        }
+    }
+
+    /// Its number.
+    pub fn place(&self) -> roomd_wire::Slot {
+        self.place
+    }
+
+    /// Whether it shall have a worker.
+    pub fn wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// The run that serves or is to serve.
+    pub fn current(&self) -> Option<&Run> {
+        self.current.as_ref()
+    }
+
+    /// Every process of the slot, the current one first.
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.current.iter().chain(&self.incoming).chain(&self.outgoing)
+    }
+
+    /// The last generation that was begun.
+    pub fn generation(&self) -> Generation {
+        Generation(self.generation)
+    }
+
+    /// How often its worker died, by cause.
+    pub fn restarts(&self) -> &BTreeMap<DeathCause, u64> {
+        &self.restarts
+    }
+
+    /// When its worker is started again, if it has none.
+    pub fn restart_at(&self) -> Option<Instant> {
+        self.restart_at
+    }
+
+    /// The state of a slot without a process.
+    pub fn empty_state(&self) -> WorkerState {
+        if self.backoff.deaths() >= FAILED_AFTER { WorkerState::Failed } else { WorkerState::Backoff }
+    }
+
+    /// Whether its current worker serves.
+    pub fn is_ready(&self) -> bool {
+        self.current.as_ref().is_some_and(|run| run.phase() == Phase::Ready)
+    }
+
+    /// Whether nothing of it is left.
+    pub fn is_gone(&self) -> bool {
+        !self.wanted && self.runs().next().is_none()
+    }
+
+    /// Failed starts in its life.
+    pub(super) fn failed_starts(&self) -> u64 {
+        self.restarts.get(&DeathCause::Start).copied().unwrap_or(0)
+    }
+
+    /// It shall have a worker.
+    pub(super) fn want(&mut self, cx: &mut Context<'_>) {
+        self.wanted = true;
+        if self.current.is_none() {
+            self.current = Some(self.spawn(cx));
+            self.restart_at = None;
+        }
+    }
+
+    /// It shall have none any more.
+    pub(super) fn unwant(&mut self, within: Duration, cx: &mut Context<'_>) {
+        self.wanted = false;
+        self.restart_at = None;
+        self.outgoing.extend(self.incoming.take());
+        self.outgoing.extend(self.current.take());
+        for run in &mut self.outgoing {
+            run.drain(cx.timing, within, cx.now, cx.actions);
+        }
+    }
+
+    /// All its processes shall end at once.
+    pub(super) fn kill_all(&mut self, cx: &mut Context<'_>) {
+        self.unwant(Duration::ZERO, cx);
+        for run in self.outgoing.iter_mut().filter(|run| run.phase() != Phase::Killing) {
+            run.kill(cx.timing, cx.now, cx.actions);
+        }
+    }
+
+    /// Its worker shall be replaced by a new one. The outcome is told when the new one is ready, or has died.
+    pub(super) fn replace(&mut self, cx: &mut Context<'_>) {
+        self.backoff.reset();
+        self.restart_at = None;
+        // What is still starting has no clients, and perhaps an old configuration.
+        let starting = self.incoming.take().or_else(|| self.current.take_if(|run| run.phase() != Phase::Ready));
+        if let Some(mut run) = starting {
+            run.drain(cx.timing, Duration::ZERO, cx.now, cx.actions);
+            self.outgoing.push(run);
+        }
+        let new = self.spawn(cx);
+        match self.current {
+            Some(_) => self.incoming = Some(new),
+            None => self.current = Some(new),
+        }
+    }
+
+    fn spawn(&mut self, cx: &mut Context<'_>) -> Run {
+        self.generation += 1;
+        let id = WorkerId { slot: self.place, generation: Generation(self.generation) };
+        cx.actions.push_back(Action::Spawn(id));
+        Run::new(id, cx.timing, cx.now)
+    }
+
+    /// Something happened to one of its runs.
+    pub(super) fn handle(&mut self, id: WorkerId, event: RunEvent, cx: &mut Context<'_>) {
+        match event {
+            RunEvent::Ready => self.ready(id, cx),
+            RunEvent::Exited(exit) => self.exited(id, exit, cx),
+            RunEvent::SpawnFailed(reason) => {
+                self.with_run(id, |run| run.condemn(DeathCause::Start, reason, cx.timing, cx.now, cx.actions));
+                self.exited(id, Exit::Code(1), cx);
+            }
+            RunEvent::Failed(reason) => {
+                self.with_run(id, |run| run.condemn(DeathCause::Start, reason, cx.timing, cx.now, cx.actions));
+            }
+            RunEvent::Unusable(cause, reason) => {
+                self.with_run(id, |run| run.condemn(cause, reason, cx.timing, cx.now, cx.actions));
+            }
+            RunEvent::Pong => self.with_run(id, Run::pong),
+        }
+    }
+
+    fn ready(&mut self, id: WorkerId, cx: &mut Context<'_>) {
+        if let Some(run) = self.current.as_mut().filter(|run| run.id() == id) {
+            if run.ready(cx.timing, cx.now) {
+                cx.actions.push_back(Action::AddToBalancer(id));
+                cx.outcomes.push_back(Outcome::Ready(id));
+            }
+        } else if let Some(mut run) = self.incoming.take_if(|run| run.id() == id) {
+            if !run.ready(cx.timing, cx.now) {
+                self.outgoing.push(run);
+                return;
+            }
+            // First the new one is there, then the old one leaves: never is there none.
+            cx.actions.push_back(Action::AddToBalancer(id));
+            cx.outcomes.push_back(Outcome::Ready(id));
+            if let Some(mut old) = self.current.replace(run) {
+                old.drain(cx.timing, cx.timing.grace, cx.now, cx.actions);
+                self.outgoing.push(old);
+            }
+            let too_many = self.outgoing.len().saturating_sub(MAX_OUTGOING);
+            for old in &mut self.outgoing[..too_many] {
+                old.drain(cx.timing, Duration::ZERO, cx.now, cx.actions);
+            }
+        }
+    }
+
+    fn exited(&mut self, id: WorkerId, exit: Exit, cx: &mut Context<'_>) {
+        if let Some(run) = self.incoming.take_if(|run| run.id() == id) {
+            let death = run.ended(exit);
+            cx.outcomes.push_back(Outcome::ReplacementDied(id, reason(&death)));
+            self.gone(id, death, cx);
+        } else if let Some(run) = self.current.take_if(|run| run.id() == id) {
+            let death = run.ended(exit).or_else(|| Some((DeathCause::Kill, exit.to_string())));
+            if run.ready_for(cx.now) >= HEALTHY_AFTER {
+                self.backoff.reset();
+            }
+            cx.outcomes.push_back(Outcome::Died(id, reason(&death)));
+            self.gone(id, death, cx);
+            self.restart(cx);
+        } else if let Some(at) = self.outgoing.iter().position(|run| run.id() == id) {
+            let run = self.outgoing.remove(at);
+            self.gone(id, run.ended(exit), cx);
+        }
+    }
+
+    fn gone(&mut self, id: WorkerId, death: Option<(DeathCause, String)>, cx: &mut Context<'_>) {
+        if let Some((cause, _)) = &death {
+            *self.restarts.entry(*cause).or_default() += 1;
+        }
+        cx.actions.push_back(Action::RemoveFromBalancer(id));
+        cx.actions.push_back(Action::Report(Ended { id, death }));
+    }
+
+    fn restart(&mut self, cx: &mut Context<'_>) {
+        if !self.wanted {
+            return;
+        }
+        // A replacement that is on its way is the restart.
+        if let Some(incoming) = self.incoming.take() {
+            self.current = Some(incoming);
+            return;
+        }
+        let mut pause = self.backoff.died(cx.rng);
+        if self.backoff.deaths() >= FAILED_AFTER {
+            pause = pause.max(FAILED_PAUSE);
+        }
+        match pause.is_zero() {
+            true => self.current = Some(self.spawn(cx)),
+            false => self.restart_at = Some(cx.now + pause),
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self, cx: &mut Context<'_>) {
+        let Context { timing, now, actions, .. } = cx;
+        for run in self.current.iter_mut().chain(&mut self.incoming).chain(&mut self.outgoing) {
+            run.tick(timing, *now, *actions);
+        }
+        if self.restart_at.is_some_and(|at| at <= cx.now) {
+            self.restart_at = None;
+            self.current = Some(self.spawn(cx));
+        }
+    }
+
+    pub(super) fn forgive(&mut self, timing: &Timing, now: Instant) {
+        for run in self.current.iter_mut().chain(&mut self.incoming).chain(&mut self.outgoing) {
+            run.forgive(timing, now);
+        }
+    }
+
+    pub(super) fn timeout(&self, timing: &Timing) -> Option<Instant> {
+        self.runs().filter_map(|run| run.timeout(timing)).chain(self.restart_at).min()
+    }
+
+    fn with_run(&mut self, id: WorkerId, act: impl FnOnce(&mut Run)) {
+        let mut runs = self.current.iter_mut().chain(&mut self.incoming).chain(&mut self.outgoing);
+        if let Some(run) = runs.find(|run| run.id() == id) {
+            act(run);
+        }
+    }
+
+    /// What must hold after each event.
+    pub(super) fn check_invariants(&self) {
+        debug_assert!(!self.wanted || self.current.is_some() || self.restart_at.is_some(), "{self:?} is forgotten");
+        debug_assert!(self.current.is_none() || self.restart_at.is_none(), "{self:?} would be started twice");
+        debug_assert!(self.incoming.is_none() || self.current.is_some(), "{self:?} replaces nothing");
+        debug_assert!(
+            self.outgoing.iter().all(|run| !matches!(run.phase(), Phase::Starting | Phase::Ready)),
+            "{self:?} lets a run leave that was not told to"
+        );
+    }
+}
+
+fn reason(death: &Option<(DeathCause, String)>) -> String {
+    death.as_ref().map_or_else(|| "it was ended".to_owned(), |(_, detail)| detail.clone())
+}
