@@ -18,13 +18,16 @@ pub mod command;
 pub mod config;
 pub mod control;
 pub mod hub;
+mod last_words;
 mod limits;
 pub mod logging;
+mod reaper;
 pub mod rollout;
 pub mod slot;
 pub mod status;
 pub mod supervise;
 mod up;
+mod worker;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,11 @@
 //! The log: on standard error, readable on a terminal, ready for journald where that reads it.
 
-use std::{fmt, io::IsTerminal as _};
+use std::{
+    fmt,
+    io::{IsTerminal as _, Write as _},
+};
 
+use roomd_wire::WorkerId;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
     EnvFilter,
@@ -79,6 +83,13 @@ pub fn start(environment: &Environment) -> Result<(), Problems> {
             .try_init(),
     };
     Ok(())
+}
+
+/// Passes on a line that a worker wrote, with its slot and generation. A priority in front stays in front.
+pub fn worker_line(id: WorkerId, line: &str) {
+    let priority = line.get(..3).filter(|start| start.starts_with('<') && start.ends_with('>')).unwrap_or("");
+    // Without standard error there is nobody to tell.
+    let _ = writeln!(std::io::stderr().lock(), "{priority}[{id}] {}", &line[priority.len()..]);
 }
 
 /// Puts the priority in front, as journald reads it from standard error.

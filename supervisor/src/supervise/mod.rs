@@ -1,0 +1,560 @@
+//! The supervise loop: one task that owns the slots and decides.
+//!
+//! Everything that happens becomes one call of a synchronous handler (a worker's word, a command, a signal, time), and then the
+//! [`Fleet`]'s actions are carried out. [`bus`] watches the bus, [`report`] makes the status.
+
+mod bus;
+mod report;
+
+use std::{
+    collections::{HashMap, HashSet},
+    os::fd::{AsFd, OwnedFd},
+    time::Instant,
+};
+
+use nix::sys::signal::Signal;
+use roomd_balancer::Balancer;
+use roomd_wire::{BusConfig, PROTOCOL_VERSION, Slot, ToSupervisor, ToWorker, WorkerId};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    task::{JoinSet, spawn_local},
+};
+
+use crate::{
+    Cluster,
+    command::{Command, CommandError, Killed, Reloaded, Reply, Scaled},
+    config::Config,
+    hub::{Hub, HubEvent, HubEvents, HubHandle},
+    reaper::reap_orphans,
+    rollout::{Rollout, RolloutEnd},
+    slot::{Action, Ended, Fleet, Outcome, Phase, RunEvent, Timing},
+    status::{ClusterState, Death, DeathCause},
+    worker::{FromWorker, Program, Worker, WorkerEvents},
+};
+use bus::BusWatch;
+
+/// Why a cluster that had started ended otherwise than asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SuperviseError {
+    /// No worker could start, and none had been ready before.
+    #[error("no worker can start: {reason}")]
+    NoWorkerCanStart {
+        /// The worker's own words, or what happened to it.
+        reason: String,
+    },
+    /// The system refused something that the supervisor cannot do without.
+    #[error("{what}: {error}")]
+    System {
+        /// What it was for.
+        what: &'static str,
+        /// What the system said.
+        error: std::io::Error,
+    },
+}
+
+/// What is under way beside the usual.
+enum UnderWay {
+    Reload(Rollout, Reply<Result<Reloaded, CommandError>>),
+    Scale { rollout: Rollout, from: u16, to: u16, reply: Reply<Result<Scaled, CommandError>> },
+}
+
+struct Supervisor {
+    config: Config,
+    load: Box<dyn Fn() -> Result<Config, CommandError>>,
+    listening: Vec<String>,
+    admin: Option<String>,
+    started: Instant,
+    state: ClusterState,
+    fleet: Fleet,
+    workers: HashMap<WorkerId, Worker>,
+    deaths: HashMap<Slot, (Death, Instant)>,
+    program: Program,
+    balancer: std::rc::Rc<Balancer>,
+    hub: Option<HubHandle>,
+    bus: BusWatch,
+    events: WorkerEvents,
+    under_way: Option<UnderWay>,
+    relays: u64,
+    hopeless: Option<String>,
+}
+
+/// Runs the cluster until it is stopped: by a command or by a signal.
+pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
+    let Cluster { config, load, listeners, listening, admin, mut commands } = cluster;
+    let (events, mut from_workers) = mpsc::unbounded_channel();
+    let (hub, mut hub_events) = start_hub(&config.bus)?;
+    let bus = BusWatch::start(&config.bus, hub.as_ref()).map_err(system("watch the bus"))?;
+    let mut bus_changes = bus.changes();
+    let mut signals = Signals::new().map_err(system("listen for signals"))?;
+    let balancer = Balancer::new(config.for_balancer());
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn_local(balancer.clone().serve(listener));
+    }
+    let mut supervisor = Supervisor {
+        fleet: Fleet::new(timing(&config), fastrand::Rng::new()),
+        program: Program::of_this_process().map_err(system("find the program's own file"))?,
+        state: ClusterState::Starting,
+        started: Instant::now(),
+        workers: HashMap::new(),
+        deaths: HashMap::new(),
+        under_way: None,
+        relays: 0,
+        hopeless: None,
+        config,
+        load,
+        listening,
+        admin,
+        balancer,
+        hub,
+        bus,
+        events,
+    };
+    supervisor.fleet.resize(supervisor.config.workers, Instant::now());
+    loop {
+        supervisor.settle();
+        if supervisor.state == ClusterState::Stopping && supervisor.fleet.is_empty() {
+            break;
+        }
+        let due = supervisor.fleet.poll_timeout();
+        tokio::select! {
+            Some((id, event)) = from_workers.recv() => supervisor.worker_event(id, event),
+            Some(command) = commands.recv() => supervisor.command(command),
+            signal = signals.next() => supervisor.signalled(signal),
+            Some(event) = hub_events.next() => supervisor.hub_event(event),
+            Ok(()) = bus_changes.changed() => supervisor.bus.note_change(),
+            Some(ended) = accepting.join_next(), if supervisor.state != ClusterState::Stopping => {
+                tracing::error!(?ended, "a listener has ended by itself");
+            }
+            () = sleep_until(due) => supervisor.fleet.tick(Instant::now()),
+        }
+    }
+    tracing::info!("stopped");
+    match supervisor.hopeless {
+        Some(reason) => Err(SuperviseError::NoWorkerCanStart { reason }),
+        None => Ok(()),
+    }
+}
+
+impl Supervisor {
+    /// Carries out what was decided, until nothing is left to do.
+    fn settle(&mut self) {
+        loop {
+            while let Some(action) = self.fleet.poll_action() {
+                self.act(action);
+            }
+            match self.fleet.poll_outcome() {
+                Some(outcome) => self.outcome(&outcome),
+                None => break,
+            }
+        }
+        if self.state == ClusterState::Starting && self.fleet.ever_ready() {
+            self.state = ClusterState::Running;
+        }
+        if self.state == ClusterState::Starting && self.fleet.hopeless() {
+            let newest = self.deaths.values().max_by_key(|(_, at)| *at).map(|(death, _)| death);
+            self.hopeless = Some(newest.map_or_else(String::new, own_words));
+            self.stop();
+            self.settle();
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Spawn(id) => self.spawn(id),
+            Action::SendPing(id) => self.tell(id, &ToWorker::Ping { nonce: 0 }),
+            Action::SendDrain(id, within) => {
+                tracing::info!(worker = %id, ?within, "draining");
+                self.tell(id, &ToWorker::Drain { within_ms: within.as_millis() as u64 });
+            }
+            Action::TermGroup(id) => self.signal_group(id, &[Signal::SIGTERM, Signal::SIGCONT]),
+            Action::KillGroup(id) => self.signal_group(id, &[Signal::SIGKILL]),
+            Action::AddToBalancer(id) => {
+                if let Some(worker) = self.workers.get(&id) {
+                    self.balancer.add_worker(id, worker.link.clone());
+                }
+            }
+            Action::DrainInBalancer(id) => self.balancer.drain_worker(id),
+            Action::RemoveFromBalancer(id) => {
+                self.balancer.remove_worker(id);
+                if let Some(hub) = &self.hub {
+                    hub.remove_worker(id);
+                }
+            }
+            Action::Report(ended) => self.report_end(ended),
+        }
+    }
+
+    fn spawn(&mut self, id: WorkerId) {
+        match self.program.start(id, &self.balancer, &self.events) {
+            Ok(worker) => {
+                tracing::info!(worker = %id, pid = worker.pid, "started");
+                self.workers.insert(id, worker);
+            }
+            Err(error) => {
+                self.fleet.handle(id, RunEvent::SpawnFailed(format!("cannot start: {error}")), Instant::now())
+            }
+        }
+    }
+
+    /// Sends what the worker may do without for a moment: a worker whose socket is full will be found by its heartbeat.
+    fn tell(&self, id: WorkerId, message: &ToWorker) {
+        if let Some(worker) = self.workers.get(&id)
+            && let Err(error) = worker.link.try_send(message, &[])
+        {
+            tracing::debug!(worker = %id, %error, "a message was not sent");
+        }
+    }
+
+    fn signal_group(&self, id: WorkerId, signals: &[Signal]) {
+        if let Some(worker) = self.workers.get(&id) {
+            signals.iter().for_each(|&signal| worker.signal_group(signal));
+        }
+    }
+
+    fn report_end(&mut self, ended: Ended) {
+        let Ended { id, death } = ended;
+        let Some(worker) = self.workers.remove(&id) else {
+            if let Some((cause, detail)) = death {
+                tracing::error!(worker = %id, %cause, %detail, "could not be started");
+                self.remember_death(id, 0, cause, detail, Vec::new());
+            }
+            return;
+        };
+        let Some((cause, detail)) = death else {
+            return tracing::info!(worker = %id, pid = worker.pid, "ended as asked");
+        };
+        let last_words = worker.last_words.borrow();
+        let said = last_words.last().unwrap_or("");
+        tracing::error!(worker = %id, pid = worker.pid, %cause, %detail, last_words = said, "died");
+        self.remember_death(id, worker.pid, cause, detail, last_words.lines());
+        // What it had started must not live on without it.
+        worker.signal_group(Signal::SIGKILL);
+    }
+
+    fn remember_death(&mut self, id: WorkerId, pid: u32, cause: DeathCause, detail: String, last_words: Vec<String>) {
+        let death = Death { generation: id.generation, pid, cause, detail, ago_s: 0.0, last_words };
+        self.deaths.insert(id.slot, (death, Instant::now()));
+    }
+
+    fn worker_event(&mut self, id: WorkerId, event: FromWorker) {
+        let now = Instant::now();
+        match event {
+            FromWorker::Ended(exit) => self.fleet.handle(id, RunEvent::Exited(exit), now),
+            FromWorker::Broke(reason) => {
+                self.fleet.handle(id, RunEvent::Unusable(DeathCause::Crash, reason), now);
+            }
+            FromWorker::Said(message, descriptors) => self.said(id, message, descriptors, now),
+        }
+    }
+
+    fn said(&mut self, id: WorkerId, message: ToSupervisor, descriptors: Vec<OwnedFd>, now: Instant) {
+        match message {
+            ToSupervisor::Hello { protocol, .. } => self.greet(id, protocol, now),
+            ToSupervisor::Ready => {
+                tracing::info!(worker = %id, "ready");
+                self.fleet.handle(id, RunEvent::Ready, now);
+            }
+            ToSupervisor::Failed { reason } => self.fleet.handle(id, RunEvent::Failed(reason), now),
+            ToSupervisor::Pong { .. } => self.fleet.handle(id, RunEvent::Pong, now),
+            ToSupervisor::Stats(stats) => {
+                if let Some(worker) = self.workers.get(&id) {
+                    *worker.stats.borrow_mut() = *stats;
+                }
+            }
+            ToSupervisor::OpenRelay { to } => {
+                self.relays += 1;
+                // If that worker does not live, dropping the stream here is the answer.
+                if let (Some(worker), [stream]) = (self.workers.get(&to), &descriptors[..])
+                    && let Err(error) = worker.link.try_send(&ToWorker::Relay { from: id }, &[stream.as_fd()])
+                {
+                    tracing::debug!(from = %id, %to, %error, "a relay was not opened");
+                }
+            }
+            // Words about connections go to the balancer before they come here; these lack their descriptor.
+            ToSupervisor::Accepted { .. } | ToSupervisor::Closed { .. } | ToSupervisor::Move { .. } => {
+                let reason = "it sent a message without the descriptor that belongs to it".to_owned();
+                self.fleet.handle(id, RunEvent::Unusable(DeathCause::Crash, reason), now);
+            }
+        }
+    }
+
+    /// Answers a worker's first message with its configuration.
+    fn greet(&mut self, id: WorkerId, protocol: u16, now: Instant) {
+        let Some(worker) = self.workers.get(&id).filter(|worker| !worker.greeted.replace(true)) else { return };
+        if protocol != PROTOCOL_VERSION {
+            let reason = format!(
+                "it speaks version {protocol} of the control protocol, this supervisor {PROTOCOL_VERSION}: restart roomd"
+            );
+            return self.fleet.handle(id, RunEvent::Failed(reason), now);
+        }
+        let stream = match self.hub.as_ref().map(|hub| hub.add_worker(id)).transpose() {
+            Ok(stream) => stream,
+            Err(error) => {
+                return self.fleet.handle(id, RunEvent::Failed(format!("cannot connect it to the bus: {error}")), now);
+            }
+        };
+        let config = Box::new(self.config.for_worker(id, self.config.workers));
+        let link = worker.link.clone();
+        let events = self.events.clone();
+        // A configuration can be large; a task waits for room, should there be none at once.
+        spawn_local(async move {
+            let start = ToWorker::Start { protocol: PROTOCOL_VERSION, config };
+            let descriptors: Vec<_> = stream.iter().map(AsFd::as_fd).collect();
+            if let Err(error) = link.send(&start, &descriptors).await {
+                let _ = events.send((id, FromWorker::Broke(format!("failed to {error}"))));
+            }
+        });
+    }
+
+    fn hub_event(&mut self, event: HubEvent) {
+        let (id, reason) = match event {
+            HubEvent::WorkerStalled(id) => (id, "it does not read from the bus".to_owned()),
+            HubEvent::WorkerBroken(id, reason) => (id, reason),
+        };
+        // A worker that has just ended breaks its stream, too: then this comes to nothing.
+        self.fleet.handle(id, RunEvent::Unusable(DeathCause::Hang, reason), Instant::now());
+    }
+
+    fn signalled(&mut self, signal: Received) {
+        match signal {
+            Received::Stop if self.state == ClusterState::Stopping => {
+                tracing::warn!("a second signal: ending all workers at once");
+                self.fleet.kill_all(Instant::now());
+            }
+            Received::Stop => self.stop(),
+            Received::Reload => {
+                let (reply, answer) = tokio::sync::oneshot::channel();
+                self.reload(reply);
+                spawn_local(async move {
+                    match answer.await {
+                        Ok(Ok(Reloaded { replaced })) => tracing::info!(replaced, "reloaded"),
+                        Ok(Err(error)) => tracing::error!(%error, "not reloaded"),
+                        Err(_ended) => {}
+                    }
+                });
+            }
+            Received::ChildEnded => {
+                if std::process::id() == 1 {
+                    reap_orphans(&self.workers.values().map(|worker| worker.pid).collect::<HashSet<_>>());
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        // An answer that nobody waits for any more is dropped.
+        match command {
+            Command::Status(reply) => drop(reply.send(self.status())),
+            Command::Reload(reply) => self.reload(reply),
+            Command::Scale(workers, reply) => self.scale(workers, reply),
+            Command::Stop(reply) => {
+                self.stop();
+                drop(reply.send(Ok(())));
+            }
+            Command::Kill { slot, signal, reply } => drop(reply.send(self.kill(slot, signal))),
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.state != ClusterState::Stopping {
+            tracing::info!(grace = ?self.config.grace, "stopping");
+            self.state = ClusterState::Stopping;
+            self.balancer.stop();
+            self.fleet.stop(Instant::now());
+            self.abandon(&CommandError::Stopping);
+        }
+    }
+
+    fn abandon(&mut self, error: &CommandError) {
+        match self.under_way.take() {
+            Some(UnderWay::Reload(_, reply)) => drop(reply.send(Err(error.clone()))),
+            Some(UnderWay::Scale { reply, .. }) => drop(reply.send(Err(error.clone()))),
+            None => {}
+        }
+    }
+
+    fn busy(&self) -> Result<(), CommandError> {
+        match (&self.under_way, self.state) {
+            (_, ClusterState::Stopping) => Err(CommandError::Stopping),
+            (Some(UnderWay::Reload(..)), _) => Err(CommandError::Busy { what: "a reload" }),
+            (Some(UnderWay::Scale { .. }), _) => Err(CommandError::Busy { what: "a change of the number of workers" }),
+            (None, ClusterState::Starting) => Err(CommandError::Busy { what: "the start" }),
+            (None, _) => Ok(()),
+        }
+    }
+
+    fn reload(&mut self, reply: Reply<Result<Reloaded, CommandError>>) {
+        let config = match self.busy().and_then(|()| (self.load)()) {
+            Ok(config) => config,
+            Err(error) => return drop(reply.send(Err(error))),
+        };
+        tracing::info!("reloading");
+        // The number of workers stays as `scale` left it.
+        self.config = Config { workers: self.config.workers, ..config };
+        self.fleet.set_timing(timing(&self.config));
+        self.state = ClusterState::Reloading;
+        let slots: Vec<Slot> = self.fleet.slots().filter(|slot| slot.wanted()).map(|slot| slot.place()).collect();
+        self.under_way = Some(UnderWay::Reload(Rollout::one_by_one(slots), reply));
+        self.advance();
+    }
+
+    /// Replaces the worker of the slot whose turn it is.
+    fn advance(&mut self) {
+        if let Some(UnderWay::Reload(rollout, _)) = &mut self.under_way
+            && let Some(slot) = rollout.next_slot()
+        {
+            self.fleet.replace(slot, Instant::now());
+            if let Some(slot) = self.fleet.slot(slot) {
+                rollout.started(slot.place(), slot.generation());
+            }
+        }
+    }
+
+    fn scale(&mut self, to: u16, reply: Reply<Result<Scaled, CommandError>>) {
+        if let Err(error) = self.busy() {
+            return drop(reply.send(Err(error)));
+        }
+        let from = self.config.workers;
+        tracing::info!(from, to, "changing the number of workers");
+        self.config.workers = to;
+        self.fleet.resize(to, Instant::now());
+        let new = self.fleet.slots().filter(|slot| slot.wanted() && slot.place().0 >= from);
+        let rollout = Rollout::together(new.map(|slot| (slot.place(), slot.generation())));
+        if rollout.end().is_some() {
+            return drop(reply.send(Ok(Scaled { from, to })));
+        }
+        self.state = ClusterState::Reloading;
+        self.under_way = Some(UnderWay::Scale { rollout, from, to, reply });
+    }
+
+    fn kill(&self, place: Slot, signal: Signal) -> Result<Killed, CommandError> {
+        let slots = self.config.workers;
+        let slot = self.fleet.slot(place).filter(|slot| slot.wanted());
+        let slot = slot.ok_or(CommandError::NoSuchSlot { slot: place, slots })?;
+        let worker = slot.current().and_then(|run| self.workers.get(&run.id()));
+        let worker = worker.ok_or(CommandError::NoWorker { slot: place, state: slot.empty_state().as_str() })?;
+        let pid = worker.pid;
+        tracing::info!(slot = %place, pid, %signal, "signalling a worker, as asked");
+        worker.signal(signal).map_err(|error| CommandError::Signal {
+            signal: signal.as_str(),
+            pid,
+            error: error.desc().to_owned(),
+        })?;
+        Ok(Killed { pid })
+    }
+
+    fn outcome(&mut self, outcome: &Outcome) {
+        let end = match &mut self.under_way {
+            Some(UnderWay::Reload(rollout, _)) | Some(UnderWay::Scale { rollout, .. }) => rollout.handle(outcome),
+            None => return,
+        };
+        let Some(end) = end else { return self.advance() };
+        if self.state == ClusterState::Reloading {
+            self.state = ClusterState::Running;
+        }
+        match (self.under_way.take(), end) {
+            (Some(UnderWay::Reload(_, reply)), RolloutEnd::Done(replaced)) => {
+                drop(reply.send(Ok(Reloaded { replaced })))
+            }
+            (Some(UnderWay::Reload(_, reply)), RolloutEnd::Failed { slot, reason }) => {
+                drop(reply.send(Err(self.new_worker_failed(slot, reason))));
+            }
+            (Some(UnderWay::Scale { from, to, reply, .. }), RolloutEnd::Done(_)) => {
+                drop(reply.send(Ok(Scaled { from, to })));
+            }
+            (Some(UnderWay::Scale { from, reply, .. }), RolloutEnd::Failed { slot, reason }) => {
+                self.config.workers = from;
+                self.fleet.resize(from, Instant::now());
+                drop(reply.send(Err(self.new_worker_failed(slot, reason))));
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// The outcome is told before the death is reported, so its last words are looked up where they still are.
+    fn new_worker_failed(&self, slot: Slot, reason: String) -> CommandError {
+        let words = self.deaths.get(&slot).map(|(death, _)| own_words(death)).filter(|words| words.contains(&reason));
+        CommandError::NewWorkerFailed { slot, reason: words.unwrap_or(reason) }
+    }
+}
+
+/// What happened to a worker, with its own last words where it wrote any.
+fn own_words(death: &Death) -> String {
+    match death.last_words.iter().rev().find(|line| !line.trim().is_empty()) {
+        Some(words) if !death.detail.contains(words.as_str()) => format!("{} (it wrote: {words})", death.detail),
+        _ => death.detail.clone(),
+    }
+}
+
+fn start_hub(bus: &BusConfig) -> Result<(Option<HubHandle>, OptionalHubEvents), SuperviseError> {
+    match bus {
+        BusConfig::Embedded => {
+            let (hub, events) = Hub::start().map_err(system("start the embedded bus"))?;
+            Ok((Some(hub), OptionalHubEvents(Some(events))))
+        }
+        BusConfig::Redis { .. } => Ok((None, OptionalHubEvents(None))),
+    }
+}
+
+/// The hub's events, or none for ever where there is no hub.
+struct OptionalHubEvents(Option<HubEvents>);
+
+impl OptionalHubEvents {
+    async fn next(&mut self) -> Option<HubEvent> {
+        match &mut self.0 {
+            Some(events) => events.next().await,
+            None => None,
+        }
+    }
+}
+
+/// What a signal to the supervisor means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Received {
+    Stop,
+    Reload,
+    ChildEnded,
+}
+
+struct Signals([(tokio::signal::unix::Signal, Received); 5]);
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Signals([
+            (signal(SignalKind::terminate())?, Received::Stop),
+            (signal(SignalKind::interrupt())?, Received::Stop),
+            (signal(SignalKind::hangup())?, Received::Reload),
+            (signal(SignalKind::user_defined2())?, Received::Reload),
+            (signal(SignalKind::child())?, Received::ChildEnded),
+        ]))
+    }
+
+    async fn next(&mut self) -> Received {
+        std::future::poll_fn(|cx| {
+            for (signal, meaning) in &mut self.0 {
+                if signal.poll_recv(cx).is_ready() {
+                    return std::task::Poll::Ready(*meaning);
+                }
+            }
+            std::task::Poll::Pending
+        })
+        .await
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> SuperviseError {
+    move |error| SuperviseError::System { what, error }
+}
+
+fn timing(config: &Config) -> Timing {
+    Timing::new(config.start_timeout, config.hang_timeout, config.grace)
+}

@@ -1,0 +1,210 @@
+//! One worker process as the supervisor holds it: started, listened to, signalled.
+
+use std::{
+    cell::{Cell, RefCell},
+    ffi::OsStr,
+    io,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    rc::Rc,
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill, killpg},
+    unistd::Pid,
+};
+use roomd_balancer::Balancer;
+use roomd_wire::{Link, ToSupervisor, ToWorker, WorkerId, WorkerStats};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
+    process::{Child, Command},
+    sync::mpsc,
+    task::{JoinHandle, spawn_local},
+};
+
+use crate::{
+    last_words::LastWords,
+    logging::{self, Style},
+    slot::Exit,
+};
+
+/// What a dead worker still said is read for at most this long: a process that it left behind could hold its socket open.
+const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
+/// Longer lines of output are cut into pieces.
+const LINE_BYTES: u64 = 8 * 1024;
+
+/// The control socket, seen from here.
+pub type WorkerLink = Link<ToWorker, ToSupervisor>;
+
+/// What comes from a worker to the supervise loop. Words about connections go to the balancer directly.
+#[derive(Debug)]
+pub enum FromWorker {
+    /// A message.
+    Said(ToSupervisor, Vec<OwnedFd>),
+    /// It sent what is no message.
+    Broke(String),
+    /// The process has ended, and all it said has been read.
+    Ended(Exit),
+}
+
+/// Where that goes.
+pub type WorkerEvents = mpsc::UnboundedSender<(WorkerId, FromWorker)>;
+
+/// How workers are started: the same executable as this one.
+#[derive(Clone, Debug)]
+pub struct Program {
+    executable: PathBuf,
+}
+
+/// A running worker.
+pub struct Worker {
+    /// Its process, which leads a process group.
+    pub pid: u32,
+    /// Its control socket.
+    pub link: Rc<WorkerLink>,
+    /// What it last said of itself.
+    pub stats: RefCell<WorkerStats>,
+    /// What it last wrote.
+    pub last_words: Rc<RefCell<LastWords>>,
+    /// Whether it was sent its configuration.
+    pub greeted: Cell<bool>,
+}
+
+impl Program {
+    /// Finds the executable once, now: a path stays right when the file is replaced, for the next worker to be the new program.
+    pub fn of_this_process() -> io::Result<Self> {
+        Ok(Program { executable: std::env::current_exe()? })
+    }
+
+    /// Starts a worker; `events` hears of it until it has ended.
+    pub fn start(&self, id: WorkerId, balancer: &Rc<Balancer>, events: &WorkerEvents) -> io::Result<Worker> {
+        let (link, theirs) = WorkerLink::pair()?;
+        let mut child = Command::new(&self.executable)
+            .arg0(OsStr::new("roomd"))
+            .arg("worker")
+            .env(logging::STYLE_VARIABLE, Style::of_process().as_str())
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own: a signal from the terminal is the supervisor's to pass on, and what the application
+            // starts ends with the worker.
+            .process_group(0)
+            .spawn()?;
+        let pid = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;
+        let link = Rc::new(link);
+        let last_words = Rc::new(RefCell::new(LastWords::default()));
+        let output = [
+            child.stdout.take().map(|pipe| spawn_local(read_output(id, BufReader::new(pipe), last_words.clone()))),
+            child.stderr.take().map(|pipe| spawn_local(read_output(id, BufReader::new(pipe), last_words.clone()))),
+        ];
+        let reader = spawn_local(read_link(id, link.clone(), balancer.clone(), events.clone()));
+        spawn_local(await_end(id, child, reader, output.into_iter().flatten().collect(), events.clone()));
+        Ok(Worker { pid, link, stats: RefCell::default(), last_words, greeted: Cell::new(false) })
+    }
+}
+
+impl Worker {
+    /// Signals its process.
+    pub fn signal(&self, signal: Signal) -> nix::Result<()> {
+        kill(self.process(), signal)
+    }
+
+    /// Signals its process and what that has started. A group that has ended already needs no signal.
+    pub fn signal_group(&self, signal: Signal) {
+        if let Err(error) = killpg(self.process(), signal) {
+            tracing::debug!(worker.pid = self.pid, %signal, %error, "the signal was not sent");
+        }
+    }
+
+    /// Its resident memory in bytes, as far as the kernel tells.
+    pub fn rss_bytes(&self) -> Option<u64> {
+        rss_bytes(self.pid)
+    }
+
+    fn process(&self) -> Pid {
+        Pid::from_raw(self.pid.cast_signed())
+    }
+}
+
+/// A process's resident memory in bytes, as far as the kernel tells.
+pub fn rss_bytes(pid: u32) -> Option<u64> {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+async fn read_link(id: WorkerId, link: Rc<WorkerLink>, balancer: Rc<Balancer>, events: WorkerEvents) {
+    loop {
+        let (message, mut descriptors) = match link.recv().await {
+            Ok(Some(received)) => received,
+            Ok(None) => return,
+            Err(error) => {
+                let reason = std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
+                // Nobody listens any more only when the supervisor itself ends.
+                let _ = events.send((id, FromWorker::Broke(format!("failed to {error}{reason}"))));
+                return;
+            }
+        };
+        match message {
+            ToSupervisor::Accepted { id: connection } => balancer.accepted(id, connection),
+            ToSupervisor::Closed { id: connection } => balancer.closed(id, connection),
+            ToSupervisor::Move { id: connection, to, read } if descriptors.len() == 1 => {
+                balancer.moved(id, connection, to, read, descriptors.remove(0));
+            }
+            other => drop(events.send((id, FromWorker::Said(other, descriptors)))),
+        }
+    }
+}
+
+async fn read_output(id: WorkerId, mut pipe: BufReader<impl AsyncRead + Unpin>, last_words: Rc<RefCell<LastWords>>) {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut pipe).take(LINE_BYTES).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {
+                let text = String::from_utf8_lossy(&line);
+                let text = text.trim_end();
+                last_words.borrow_mut().push(text);
+                logging::worker_line(id, text);
+            }
+        }
+    }
+}
+
+async fn await_end(
+    id: WorkerId,
+    mut child: Child,
+    reader: JoinHandle<()>,
+    output: Vec<JoinHandle<()>>,
+    events: WorkerEvents,
+) {
+    let exit = match child.wait().await {
+        Ok(status) => exit_of(status),
+        Err(error) => {
+            tracing::error!(%error, "cannot learn how a worker ended");
+            Exit::Code(1)
+        }
+    };
+    // What it said before it ended is read first: connections it took over are its own, others go elsewhere (design D1).
+    let last = async {
+        for task in [reader].into_iter().chain(output) {
+            // A panic in a reader was printed when it happened.
+            let _ = task.await;
+        }
+    };
+    if tokio::time::timeout(LAST_WORDS_WAIT, last).await.is_err() {
+        tracing::warn!(worker = %id, "a process that the worker started still holds its output");
+    }
+    let _ = events.send((id, FromWorker::Ended(exit)));
+}
+
+fn exit_of(status: ExitStatus) -> Exit {
+    use std::os::unix::process::ExitStatusExt;
+    match status.signal() {
+        Some(number) => Exit::Signal(number, Signal::try_from(number).map_or("unknown", Signal::as_str)),
+        None => Exit::Code(status.code().unwrap_or(1)),
+    }
+}
