@@ -1,11 +1,20 @@
 //! The bus over a real Redis, which is taken away in all the usual ways.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use nix::sys::signal::Signal;
 use roomd_worker::bus::{BusMonitor, HealthTiming, RedisBus};
 
-use super::{conformance::conforms, member::Member, redis_server::RedisServer, run};
+use super::{
+    conformance::conforms,
+    member::Member,
+    proxy::{KINDS, Proxy},
+    redis_server::RedisServer,
+    run,
+};
 
 const QUICK: HealthTiming = HealthTiming { interval: Duration::from_millis(100), deadline: Duration::from_millis(700) };
 
@@ -113,6 +122,56 @@ fn connections_that_the_server_closes_are_made_again() {
             assert!(server.run(&format!("CLIENT KILL TYPE {kind}")).starts_with(':'));
             delivers(&one, &two).await;
         }
+    });
+}
+
+/// The other connection works on, so a check of one connection would see nothing.
+#[test]
+fn a_half_open_connection_of_either_kind_is_found_and_made_again() {
+    run(async {
+        let server = RedisServer::start(&[]);
+        for kind in KINDS {
+            let proxy = Proxy::start(server.port);
+            let one = member(&format!("redis://127.0.0.1:{}", proxy.port), QUICK);
+            let two = member(&server.url(), QUICK);
+            one.bus.subscribe("exact");
+            one.bus.subscribe_prefix("prefix#");
+            one.up().await;
+            delivers(&one, &two).await;
+            proxy.cut_off(kind);
+            one.down().await;
+            one.up().await;
+            delivers(&one, &two).await;
+            one.until("the dead connections' end", || (proxy.open.load(Ordering::SeqCst) == 2).then_some(())).await;
+        }
+    });
+}
+
+#[test]
+fn a_queue_that_is_full_drops_and_counts_what_is_published_and_keeps_the_rest() {
+    run(async {
+        let server = RedisServer::start(&[]);
+        let (one, two) = (member(&server.url(), PATIENT), member(&server.url(), PATIENT));
+        one.bus.subscribe("flood");
+        two.up().await;
+        one.settle(&two).await;
+        server.signal(Signal::SIGSTOP);
+        let payload = vec![7; 500_000];
+        for _ in 0..100 {
+            two.bus.publish("flood", &payload);
+            tokio::task::yield_now().await;
+        }
+        let dropped = two.bus.counters().dropped;
+        assert!((10..60).contains(&dropped), "{dropped}");
+        server.signal(Signal::SIGCONT);
+        for _ in 0..100 - dropped {
+            assert_eq!(one.next().await.1.len(), payload.len());
+        }
+        one.settle(&two).await;
+        assert_eq!(one.unread(), 0);
+        two.bus.publish("flood", b"last");
+        assert_eq!(one.next().await.1, "last");
+        assert_eq!(two.bus.counters().dropped, dropped);
     });
 }
 

@@ -32,6 +32,9 @@ const SPARE_BYTES: usize = 256 * 1024;
 /// How long it may take until everything is subscribed to again.
 const SUBSCRIBE_WITHIN: Duration = Duration::from_secs(10);
 
+/// Long enough for the loop to read what has come.
+const READ_PAUSE: Duration = Duration::from_millis(50);
+
 /// Commands that wait to be written, and the answers that are due for what was queued.
 #[derive(Default)]
 pub struct Queue {
@@ -40,6 +43,8 @@ pub struct Queue {
     writing: Cell<usize>,
     /// In the order of the commands.
     answers: RefCell<VecDeque<Expected>>,
+    /// When an answer became due while none was.
+    due_since: Cell<Option<Instant>>,
     /// Whether there is a connection to write to.
     open: Cell<bool>,
     /// Messages are being dropped since the queue is full; said once.
@@ -208,8 +213,10 @@ impl Session<'_> {
     }
 
     /// Sends probes in their time. One that is missed by a silent server ends the session: a connection can be dead without
-    /// knowing it. While the server talks it is only slow, and a new connection would not help.
+    /// knowing it. While the server talks it is only slow, and a new connection would not help. Probes take the publisher
+    /// connection out and the subscriber connection back; that the publisher's answers still come is looked at besides.
     async fn watch_health(&self) -> RedisError {
+        let deadline = self.inner.timing.deadline;
         loop {
             match self.inner.report.timeout() {
                 None => self.inner.health_changed.notified().await,
@@ -217,7 +224,6 @@ impl Session<'_> {
                     () = tokio::time::sleep_until(at.into()) => {
                         let missed = self.inner.update_health(|health, now| health.handle_timeout(now));
                         let heard = self.publisher_heard.get().min(self.subscriber_heard.get());
-                        let deadline = self.inner.timing.deadline;
                         if missed && heard.elapsed() >= deadline {
                             return RedisError::Silent(deadline);
                         }
@@ -225,7 +231,20 @@ impl Session<'_> {
                     () = self.inner.health_changed.notified() => {}
                 },
             }
+            if self.publisher_owes(deadline) {
+                // After a pause of this process the answers lie there unread.
+                tokio::time::sleep(READ_PAUSE).await;
+                if self.publisher_owes(deadline) {
+                    return RedisError::Silent(deadline);
+                }
+            }
         }
+    }
+
+    /// Whether an answer is due on the publisher connection, which has been silent for so long since.
+    fn publisher_owes(&self, deadline: Duration) -> bool {
+        let due = self.inner.publisher.due_since();
+        due.is_some_and(|due| due.max(self.publisher_heard.get()).elapsed() >= deadline)
     }
 
     /// Ends the session if the server does not confirm the subscriptions.
@@ -309,6 +328,9 @@ impl Queue {
         }
         self.push_if_open(encode);
         let mut answers = self.answers.borrow_mut();
+        if answers.is_empty() {
+            self.due_since.set(Some(Instant::now()));
+        }
         match (answer, answers.back_mut()) {
             (Answer::Publish, Some(Expected::Publishes(count))) => *count += 1,
             (Answer::Publish, _) => answers.push_back(Expected::Publishes(1)),
@@ -316,6 +338,11 @@ impl Queue {
             (Answer::Count(asker), _) => answers.push_back(Expected::Count(asker)),
         }
         true
+    }
+
+    /// Since when answers are due, if any are.
+    fn due_since(&self) -> Option<Instant> {
+        self.due_since.get().filter(|_| !self.answers.borrow().is_empty())
     }
 
     /// An answer came: what it is for.

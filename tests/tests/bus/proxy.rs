@@ -1,0 +1,64 @@
+//! A TCP proxy in front of Redis that can swallow what the server says on some connections: they are half open then.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+pub struct Proxy {
+    pub port: u16,
+    /// Connections that are open.
+    pub open: Arc<AtomicUsize>,
+    /// What the server says on the connections that are open now goes nowhere from here on; one of each kind.
+    swallow: Arc<[AtomicBool; 2]>,
+}
+
+/// Which of a client's connections, in the order in which it makes them.
+pub const KINDS: [usize; 2] = [0, 1];
+
+impl Proxy {
+    pub fn start(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (open, swallow) =
+            (Arc::new(AtomicUsize::new(0)), Arc::new([AtomicBool::new(false), AtomicBool::new(false)]));
+        let (counter, flags) = (open.clone(), swallow.clone());
+        // Ends with the test's process.
+        thread::spawn(move || {
+            for (number, client) in listener.incoming().enumerate() {
+                let (client, server) = (client.unwrap(), TcpStream::connect(("127.0.0.1", server)).unwrap());
+                let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                thread::spawn(move || copy(from_client, to_server, || false));
+                let (counter, flags, kind) = (counter.clone(), flags.clone(), number % 2);
+                counter.fetch_add(1, Ordering::SeqCst);
+                // Only what was made before is cut off.
+                let cut = flags[kind].load(Ordering::SeqCst);
+                thread::spawn(move || {
+                    copy(server, client, || !cut && flags[kind].load(Ordering::SeqCst));
+                    counter.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        Proxy { port, open, swallow }
+    }
+
+    /// Cuts off one kind of the connections that are open.
+    pub fn cut_off(&self, kind: usize) {
+        self.swallow[kind].store(true, Ordering::SeqCst);
+    }
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream, swallowed: impl Fn() -> bool) {
+    let mut bytes = [0; 16 * 1024];
+    while let Ok(len) = from.read(&mut bytes) {
+        if len == 0 || (!swallowed() && to.write_all(&bytes[..len]).is_err()) {
+            break;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Both);
+}
