@@ -1,9 +1,11 @@
 //! What the engine and the layer above it say to each other: the engine owns sessions, the layer above their meaning.
 
-use std::{fmt, rc::Rc};
+use std::rc::Rc;
 
 use bytes::Bytes;
 use roomd_wire::{PeerAddress, Sid};
+
+use crate::protocol::session::CloseReason;
 
 /// Names a session inside one worker; a key of an ended session never names a later one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -28,33 +30,8 @@ pub struct Handshake {
     pub headers: Box<str>,
 }
 
-/// How a session exchanges packets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Transport {
-    /// HTTP long polling.
-    Polling,
-    /// WebSocket.
-    WebSocket,
-}
-
-/// Why a session ended, in the official server's words.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CloseReason {
-    /// The client closed it or its connection.
-    TransportClose,
-    /// The client broke the transport's rules, or was too slow.
-    TransportError,
-    /// No pong came in time.
-    PingTimeout,
-    /// A packet of unknown type.
-    ParseError,
-    /// This server closed it.
-    ForcedClose,
-    /// This server closed it because it leaves.
-    ServerShuttingDown,
-}
-
 /// The layer above the engine. The engine calls it without holding any borrow of its own: every method may call the engine.
+/// It is never called from inside a call of the engine: the end of a session is told later in the same turn of the loop.
 pub trait SessionHandler {
     /// A session began.
     fn opened(&self, session: SessionKey, handshake: Rc<Handshake>);
@@ -80,35 +57,5 @@ impl Handshake {
     /// The query part of the request target, without its question mark.
     pub fn query(&self) -> &str {
         self.url.split_once('?').map_or("", |(_, query)| query)
-    }
-}
-
-impl CloseReason {
-    /// The official server's name of the reason.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            CloseReason::TransportClose => "transport close",
-            CloseReason::TransportError => "transport error",
-            CloseReason::PingTimeout => "ping timeout",
-            CloseReason::ParseError => "parse error",
-            CloseReason::ForcedClose => "forced close",
-            CloseReason::ServerShuttingDown => "server shutting down",
-        }
-    }
-}
-
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Transport {
-    /// The name in requests and in status.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Transport::Polling => "polling",
-            Transport::WebSocket => "websocket",
-        }
     }
 }

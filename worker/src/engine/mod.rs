@@ -2,4 +2,6 @@
 
 mod handler;
 
-pub use handler::{CloseReason, Handshake, SessionHandler, SessionKey, Transport};
+pub use handler::{Handshake, SessionHandler, SessionKey};
+
+pub use crate::protocol::session::{CloseReason, Transport};

@@ -3,6 +3,11 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `engine_packet` | Engine.IO 4: packets and polling payloads |
+//! | `session` | one Engine.IO session: transports, polling rules, upgrade, close |
+//! | `heartbeat` | when a session's ping is due |
+//! | `queue` | what waits for one client, bounded |
+//! | `frames` | WebSocket frames from a client |
+//! | `deadlines` | the deadlines of all sessions |
 //! | `socket_packet` | Socket.IO 5: the text packet as a client sends it |
 //! | `encoded` | Socket.IO packets as they go out, encoded once for all recipients |
 //! | `data` | the canonical form of arguments: JSON text with placeholders, and its attachments |
@@ -13,10 +18,15 @@
 mod args;
 mod binary;
 mod data;
+pub mod deadlines;
 mod encoded;
 pub mod engine_packet;
+pub mod frames;
+pub mod heartbeat;
 pub(crate) mod json;
 pub(crate) mod json_write;
+pub mod queue;
+pub mod session;
 mod socket_packet;
 
 pub use args::{DecodeError, EncodeError};

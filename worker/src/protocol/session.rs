@@ -1,0 +1,534 @@
+//! One Engine.IO session: its transport, what it may do next, and how it ends.
+//!
+//! ```text
+//!              ┌────────────── Polling ──────────────┐   5 on the probe
+//!  open ──────►│ Upgrade: None ─► Probing ─► Probed  │ ────────────────► WebSocket
+//!      │       └─────────────────────────────────────┘                      ▲  │
+//!      └─────────────────────────────────────────────────────────────────────┘  │ end
+//!         end by this server, no poll pending │         │ any other end         ▼
+//!                                             ▼         └───────────────────► Ended
+//!                                         Farewell ─── the last poll, 30 s ────►
+//! ```
+//!
+//! *Farewell* has ended for the layer above; the client's next poll still gets what waited, and then the word.
+//!
+//! Events and the time go in through methods; what the shell must do comes out as [`Action`]s, to be done in their order.
+//! Facts of the protocol are those of engine.io 6.6.12.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Encoded,
+    engine_packet::{PROBE, Packet},
+    heartbeat::{Beat, Heartbeat, Rhythm},
+    queue::{Overflow, Queue},
+};
+
+/// How long an orderly end waits for a poll.
+const FAREWELL: Duration = Duration::from_secs(30);
+/// How often a pending poll is ended while the client waits for it to upgrade.
+const PROBE_INTERVAL: Duration = Duration::from_millis(100);
+/// The close code of a server that leaves.
+const GOING_AWAY: u16 = 1001;
+
+/// How a session exchanges packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// HTTP long polling.
+    Polling,
+    /// WebSocket.
+    WebSocket,
+}
+
+/// Why a session ended, in the official server's words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CloseReason {
+    /// The client closed it or its connection.
+    TransportClose,
+    /// The client broke the transport's rules, or was too slow.
+    TransportError,
+    /// No pong came in time.
+    PingTimeout,
+    /// A packet of unknown type.
+    ParseError,
+    /// This server closed it.
+    ForcedClose,
+    /// This server closed it because it leaves.
+    ServerShuttingDown,
+}
+
+/// What is the same for all sessions of a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// The heartbeat's.
+    pub rhythm: Rhythm,
+    /// From the second transport's opening to packet `5`.
+    pub upgrade_timeout: Duration,
+    /// How long a session may live without a namespace.
+    pub connect_timeout: Duration,
+    /// How many bytes may wait for a client.
+    pub max_queue_bytes: usize,
+}
+
+/// What the shell must do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Answer the poll that is pending.
+    AnswerPoll(Answer),
+    /// Reset the connection of the POST under way.
+    AbortPost,
+    /// Close the WebSocket that would have become the transport.
+    CloseProbe,
+    /// Close the session's WebSocket.
+    CloseSocket(Ending),
+    /// Tell the layer above. Comes exactly once in a session's life.
+    Ended(CloseReason),
+}
+
+/// What a poll is answered with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// All packets that wait.
+    Packets,
+    /// `6`, so that the client may go on.
+    Noop,
+    /// `1`: the session is closed.
+    Close,
+    /// `6` and `1`: the session was closed before this poll came.
+    NoopClose,
+}
+
+/// How a WebSocket is closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// After what waits, with a close frame without a code.
+    Orderly,
+    /// After what waits, with this code.
+    Code(u16),
+    /// At once, without a word: the client takes no more.
+    Abrupt,
+}
+
+/// What came of a packet for the client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sent {
+    /// It waits to be written.
+    Queued,
+    /// The session has ended, or a volatile packet could not go now.
+    Dropped,
+    /// The client was too slow: its session has ended over it.
+    Overflow,
+}
+
+/// What a packet on the probing WebSocket means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Probe {
+    /// Answer `3probe`.
+    Answer,
+    /// That WebSocket is the session's transport now.
+    Switched,
+    /// Close that WebSocket; the session lives on.
+    Refused,
+}
+
+/// A session's state; see the module's documentation.
+#[derive(Debug)]
+pub struct Session {
+    phase: Phase,
+    heartbeat: Heartbeat,
+    join_by: Option<Instant>,
+    queue: Queue,
+}
+
+#[derive(Debug)]
+enum Phase {
+    WebSocket,
+    Polling { poll: bool, post: bool, upgrade: Upgrade },
+    Farewell { until: Instant },
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Upgrade {
+    None,
+    /// A WebSocket has opened.
+    Probing {
+        until: Instant,
+    },
+    /// Its probe was answered; the client ends its polling now.
+    Probed {
+        until: Instant,
+        noop: Instant,
+    },
+}
+
+impl Session {
+    /// A session that begins now.
+    pub fn open(transport: Transport, now: Instant, settings: &Settings) -> Session {
+        let phase = match transport {
+            Transport::WebSocket => Phase::WebSocket,
+            Transport::Polling => Phase::Polling { poll: false, post: false, upgrade: Upgrade::None },
+        };
+        Session {
+            phase,
+            heartbeat: Heartbeat::new(now, &settings.rhythm),
+            join_by: Some(now + settings.connect_timeout),
+            queue: Queue::default(),
+        }
+    }
+
+    /// The transport that requests with its id must name.
+    pub fn transport(&self) -> Transport {
+        match self.phase {
+            Phase::WebSocket | Phase::Ended => Transport::WebSocket,
+            Phase::Polling { .. } | Phase::Farewell { .. } => Transport::Polling,
+        }
+    }
+
+    /// Whether packets still count, in both directions.
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::WebSocket | Phase::Polling { .. })
+    }
+
+    /// Whether nothing more can come of it: not even a farewell is due.
+    pub fn is_gone(&self) -> bool {
+        matches!(self.phase, Phase::Ended)
+    }
+
+    /// When [`Session::expire`] has something to do.
+    pub fn deadline(&self) -> Option<Instant> {
+        let upgrade = match self.phase {
+            Phase::Ended => return None,
+            Phase::Farewell { until } => return Some(until),
+            Phase::WebSocket | Phase::Polling { upgrade: Upgrade::None, .. } => None,
+            Phase::Polling { upgrade: Upgrade::Probing { until }, .. } => Some(until),
+            Phase::Polling { upgrade: Upgrade::Probed { until, noop }, .. } => Some(until.min(noop)),
+        };
+        [self.join_by, upgrade].into_iter().flatten().chain([self.heartbeat.due()]).min()
+    }
+
+    /// Does what is due. True if a packet was queued.
+    pub fn expire(&mut self, now: Instant, settings: &Settings, out: &mut Vec<Action>) -> bool {
+        match self.phase {
+            Phase::Ended => return false,
+            Phase::Farewell { until } => {
+                if now >= until {
+                    self.queue.take();
+                    self.phase = Phase::Ended;
+                }
+                return false;
+            }
+            Phase::Polling { .. } => self.expire_upgrade(now, out),
+            Phase::WebSocket => {}
+        }
+        if self.join_by.is_some_and(|due| now >= due) {
+            self.close(CloseReason::ForcedClose, now, out);
+            return false;
+        }
+        match self.heartbeat.expire(now, &settings.rhythm) {
+            Some(Beat::Ping) => self.send(Encoded::ping(), settings, out) == Sent::Queued,
+            Some(Beat::Timeout) => {
+                self.end(CloseReason::PingTimeout, Ending::Orderly, Answer::Close, out);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// The layer above has let the client in: the connect timeout is over.
+    pub fn joined(&mut self) {
+        self.join_by = None;
+    }
+
+    /// Queues a packet for the client.
+    pub fn send(&mut self, packet: Encoded, settings: &Settings, out: &mut Vec<Action>) -> Sent {
+        if !self.is_open() {
+            return Sent::Dropped;
+        }
+        match self.queue.push(packet, settings.max_queue_bytes) {
+            Ok(()) => Sent::Queued,
+            Err(Overflow) => {
+                self.end(CloseReason::TransportError, Ending::Abrupt, Answer::Close, out);
+                Sent::Overflow
+            }
+        }
+    }
+
+    /// Whether the transport would write a packet in this turn. `blocked`: the WebSocket has not taken an earlier one yet.
+    pub fn takes_now(&self, blocked: bool) -> bool {
+        match self.phase {
+            Phase::WebSocket => !blocked,
+            Phase::Polling { poll, .. } => poll,
+            Phase::Farewell { .. } | Phase::Ended => false,
+        }
+    }
+
+    /// What waits to be written; the shell of a WebSocket takes from it what it could write.
+    pub fn queue(&mut self) -> &mut Queue {
+        &mut self.queue
+    }
+
+    /// Answers a pending poll if packets wait.
+    pub fn flush_poll(&mut self, out: &mut Vec<Action>) {
+        if let Phase::Polling { poll: poll @ true, .. } = &mut self.phase
+            && !self.queue.is_empty()
+        {
+            *poll = false;
+            out.push(Action::AnswerPoll(Answer::Packets));
+        }
+    }
+
+    /// A packet came on the session's transport. True if it is a message to hand on.
+    pub fn packet(&mut self, packet: &Packet<'_>, now: Instant, settings: &Settings, out: &mut Vec<Action>) -> bool {
+        if !self.is_open() {
+            return false;
+        }
+        match packet {
+            Packet::Message(_) | Packet::Binary(_) => {
+                self.heartbeat.packet(now, &settings.rhythm);
+                return true;
+            }
+            Packet::Pong => self.heartbeat.pong(now, &settings.rhythm),
+            Packet::Ping(_) => self.end(CloseReason::TransportError, Ending::Orderly, Answer::Close, out),
+            // On a WebSocket only the WebSocket's own close counts.
+            Packet::Close if self.transport() == Transport::Polling => {
+                self.end(CloseReason::TransportClose, Ending::Orderly, Answer::Noop, out);
+            }
+            Packet::Close | Packet::Open | Packet::Upgrade | Packet::Noop => {
+                self.heartbeat.packet(now, &settings.rhythm);
+            }
+        }
+        false
+    }
+
+    /// What came is no packet.
+    pub fn bad_packet(&mut self, out: &mut Vec<Action>) {
+        self.end(CloseReason::ParseError, Ending::Orderly, Answer::Close, out);
+    }
+
+    /// A GET came. If it is the only one, it is pending now: the shell must be able to answer it before it does the
+    /// actions. False: a second one, to be refused; it has ended the session.
+    pub fn poll_opened(&mut self, out: &mut Vec<Action>) -> bool {
+        match &mut self.phase {
+            Phase::Polling { poll: true, .. } => {
+                self.end(CloseReason::TransportError, Ending::Orderly, Answer::Close, out);
+                false
+            }
+            Phase::Polling { poll, .. } => {
+                *poll = true;
+                self.flush_poll(out);
+                true
+            }
+            Phase::WebSocket | Phase::Ended => false,
+            Phase::Farewell { .. } if self.queue.is_empty() => {
+                self.phase = Phase::Ended;
+                out.push(Action::AnswerPoll(Answer::NoopClose));
+                true
+            }
+            Phase::Farewell { .. } => {
+                out.push(Action::AnswerPoll(Answer::Packets));
+                true
+            }
+        }
+    }
+
+    /// The client dropped the pending GET.
+    pub fn poll_aborted(&mut self, out: &mut Vec<Action>) {
+        if let Phase::Polling { poll: poll @ true, .. } = &mut self.phase {
+            *poll = false;
+            self.end(CloseReason::TransportError, Ending::Orderly, Answer::Close, out);
+        }
+    }
+
+    /// A POST came. False: a second one, to be refused; it has ended the session.
+    pub fn post_started(&mut self, out: &mut Vec<Action>) -> bool {
+        match &mut self.phase {
+            Phase::Polling { post: true, .. } => {
+                self.end(CloseReason::TransportError, Ending::Orderly, Answer::Close, out);
+                false
+            }
+            Phase::Polling { post, .. } => {
+                *post = true;
+                true
+            }
+            Phase::Farewell { .. } => true,
+            Phase::WebSocket | Phase::Ended => false,
+        }
+    }
+
+    /// The POST has come whole (or was too large, which harms nobody).
+    pub fn post_ended(&mut self) {
+        if let Phase::Polling { post, .. } = &mut self.phase {
+            *post = false;
+        }
+    }
+
+    /// The client dropped a POST, or sent one that no client sends.
+    pub fn post_failed(&mut self, out: &mut Vec<Action>) {
+        self.post_ended();
+        self.end(CloseReason::TransportError, Ending::Orderly, Answer::Close, out);
+    }
+
+    /// A WebSocket for this session opened. False: it is to be closed at once, the session does not mind.
+    pub fn upgrade_opened(&mut self, now: Instant, settings: &Settings) -> bool {
+        match &mut self.phase {
+            Phase::Polling { upgrade: upgrade @ Upgrade::None, .. } => {
+                *upgrade = Upgrade::Probing { until: now + settings.upgrade_timeout };
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A packet came on that WebSocket (`None`: what came is no packet).
+    pub fn probe_packet(
+        &mut self,
+        packet: Option<&Packet<'_>>,
+        now: Instant,
+        settings: &Settings,
+        out: &mut Vec<Action>,
+    ) -> Probe {
+        let Phase::Polling { poll, post, upgrade } = &mut self.phase else { return Probe::Refused };
+        match (packet, *upgrade) {
+            (Some(Packet::Ping(PROBE)), Upgrade::Probing { until } | Upgrade::Probed { until, .. }) => {
+                *upgrade = Upgrade::Probed { until, noop: now + PROBE_INTERVAL };
+                Probe::Answer
+            }
+            (Some(Packet::Upgrade), Upgrade::Probing { .. } | Upgrade::Probed { .. }) => {
+                if *poll {
+                    out.push(Action::AnswerPoll(Answer::Noop));
+                }
+                if *post {
+                    out.push(Action::AbortPost);
+                }
+                self.phase = Phase::WebSocket;
+                self.heartbeat.transport_changed(now, &settings.rhythm);
+                Probe::Switched
+            }
+            _ => {
+                *upgrade = Upgrade::None;
+                Probe::Refused
+            }
+        }
+    }
+
+    /// That WebSocket is gone.
+    pub fn probe_closed(&mut self) {
+        if let Phase::Polling { upgrade, .. } = &mut self.phase {
+            *upgrade = Upgrade::None;
+        }
+    }
+
+    /// The client closed the session's WebSocket or its connection.
+    pub fn socket_closed(&mut self, out: &mut Vec<Action>) {
+        self.end(CloseReason::TransportClose, Ending::Orderly, Answer::Close, out);
+    }
+
+    /// The client broke the WebSocket's rules; it is told so by this code.
+    pub fn socket_failed(&mut self, code: u16, out: &mut Vec<Action>) {
+        self.end(CloseReason::TransportError, Ending::Code(code), Answer::Close, out);
+    }
+
+    /// This server closes the session, in order: what waits is still sent.
+    pub fn close(&mut self, reason: CloseReason, now: Instant, out: &mut Vec<Action>) {
+        match &mut self.phase {
+            Phase::Farewell { .. } | Phase::Ended => {}
+            Phase::WebSocket => {
+                let ending = match reason {
+                    CloseReason::ServerShuttingDown => Ending::Code(GOING_AWAY),
+                    _ => Ending::Orderly,
+                };
+                self.end(reason, ending, Answer::Close, out);
+            }
+            Phase::Polling { poll: true, .. } if self.queue.is_empty() => {
+                self.end(reason, Ending::Orderly, Answer::Close, out);
+            }
+            Phase::Polling { poll, post, upgrade } => {
+                if std::mem::take(poll) {
+                    out.push(Action::AnswerPoll(Answer::Packets));
+                }
+                if std::mem::take(post) {
+                    out.push(Action::AbortPost);
+                }
+                if !matches!(upgrade, Upgrade::None) {
+                    out.push(Action::CloseProbe);
+                }
+                self.phase = Phase::Farewell { until: now + FAREWELL };
+                out.push(Action::Ended(reason));
+            }
+        }
+    }
+
+    fn expire_upgrade(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let Phase::Polling { poll, upgrade, .. } = &mut self.phase else { return };
+        match upgrade {
+            Upgrade::Probing { until } | Upgrade::Probed { until, .. } if now >= *until => {
+                *upgrade = Upgrade::None;
+                out.push(Action::CloseProbe);
+            }
+            Upgrade::Probed { noop, .. } if now >= *noop => {
+                *noop = now + PROBE_INTERVAL;
+                if std::mem::take(poll) {
+                    out.push(Action::AnswerPoll(if self.queue.is_empty() { Answer::Noop } else { Answer::Packets }));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The end of an open session, at once: a pending poll gets `answer`, a WebSocket `ending`.
+    fn end(&mut self, reason: CloseReason, ending: Ending, answer: Answer, out: &mut Vec<Action>) {
+        match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::WebSocket => out.push(Action::CloseSocket(ending)),
+            Phase::Polling { poll, post, upgrade } => {
+                if poll {
+                    out.push(Action::AnswerPoll(answer));
+                }
+                if post {
+                    out.push(Action::AbortPost);
+                }
+                if !matches!(upgrade, Upgrade::None) {
+                    out.push(Action::CloseProbe);
+                }
+            }
+            ended @ (Phase::Farewell { .. } | Phase::Ended) => {
+                self.phase = ended;
+                return;
+            }
+        }
+        out.push(Action::Ended(reason));
+    }
+}
+
+impl CloseReason {
+    /// The official server's name of the reason.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CloseReason::TransportClose => "transport close",
+            CloseReason::TransportError => "transport error",
+            CloseReason::PingTimeout => "ping timeout",
+            CloseReason::ParseError => "parse error",
+            CloseReason::ForcedClose => "forced close",
+            CloseReason::ServerShuttingDown => "server shutting down",
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Transport {
+    /// The name in requests and in status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Transport::Polling => "polling",
+            Transport::WebSocket => "websocket",
+        }
+    }
+}
