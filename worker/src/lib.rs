@@ -11,6 +11,8 @@
 
 pub mod adapter;
 pub mod bus;
+pub mod control;
 pub mod engine;
 pub mod page;
 pub mod protocol;
+pub mod run;

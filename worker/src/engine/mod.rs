@@ -1,7 +1,41 @@
 //! The Engine.IO server: takes connections, owns sessions, moves their packets.
+//!
+//! ```text
+//!  a connection ─► connection (one task) ─► http (hyper) ─► polling ─────┐
+//!                        │                      │  └─► relay ─► another worker
+//!                        │ a WebSocket is asked for                      ▼
+//!                        └─► handshake ─► websocket (reads) ──────► server ─► SessionHandler
+//!                                             ▲                          │
+//!                                             └── socket (writes) ◄── flush ◄── send, send_many
+//! ```
+//!
+//! The protocol's rules are in `protocol::session`, which does no I/O; here are the tasks, the slab of sessions and the
+//! bytes. One turn of the loop ends with `flush`: ends of sessions are told to the layer above, the bus writes, then
+//! every session with something to send is written to, once. `deadlines` is one sleep for all sessions.
 
+mod body;
+mod connection;
+mod cors;
+mod counters;
+mod deadlines;
+mod drain;
+mod flush;
 mod handler;
+mod handshake;
+mod http;
+mod http_io;
+mod polling;
+mod proxies;
+mod relay;
+mod server;
+mod sessions;
+mod socket;
+mod stream;
+mod websocket;
 
+pub use connection::Incoming;
 pub use handler::{Handshake, SessionHandler, SessionKey};
+pub use proxies::ProxyError;
+pub use server::{Engine, Fallback};
 
 pub use crate::protocol::session::{CloseReason, Transport};

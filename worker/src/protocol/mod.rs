@@ -3,6 +3,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `engine_packet` | Engine.IO 4: packets and polling payloads |
+//! | `admission` | which HTTP requests are let in, and the refusals |
 //! | `session` | one Engine.IO session: transports, polling rules, upgrade, close |
 //! | `heartbeat` | when a session's ping is due |
 //! | `queue` | what waits for one client, bounded |
@@ -15,6 +16,7 @@
 //! | `binary` | bytes inside arguments |
 //! | `json`, `json_write` | the JSON reader and writer that the above share |
 
+pub mod admission;
 mod args;
 mod binary;
 mod data;

@@ -1,0 +1,123 @@
+//! What the worker tells the supervisor, in order and without making the loop wait.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    rc::Rc,
+};
+
+use roomd_wire::{Link, LinkError, ToSupervisor, ToWorker};
+use tokio::sync::{Notify, oneshot};
+
+/// The worker's end of the control socket.
+pub type WorkerLink = Link<ToSupervisor, ToWorker>;
+
+/// Sends to the supervisor. A clone is another handle to it.
+#[derive(Clone)]
+pub struct Outbox(Rc<Inner>);
+
+struct Inner {
+    link: Rc<WorkerLink>,
+    /// What did not fit into the socket. At most a few entries per connection.
+    waiting: RefCell<VecDeque<Waiting>>,
+    /// One that was taken from `waiting` is being sent: others go behind it.
+    sending: Cell<bool>,
+    grown: Notify,
+    broken: Cell<bool>,
+}
+
+struct Waiting {
+    message: ToSupervisor,
+    descriptor: Option<OwnedFd>,
+    sent: Option<oneshot::Sender<()>>,
+}
+
+impl Outbox {
+    /// An outbox over the control socket; [`Outbox::run`] must run beside it.
+    pub fn new(link: Rc<WorkerLink>) -> Outbox {
+        Outbox(Rc::new(Inner {
+            link,
+            waiting: RefCell::default(),
+            sending: Cell::new(false),
+            grown: Notify::new(),
+            broken: Cell::new(false),
+        }))
+    }
+
+    /// Sends a message, now or as soon as the supervisor takes it.
+    pub fn send(&self, message: ToSupervisor) {
+        self.post(Waiting { message, descriptor: None, sent: None });
+    }
+
+    /// Sends a message with a descriptor.
+    pub fn send_with(&self, message: ToSupervisor, descriptor: OwnedFd) {
+        self.post(Waiting { message, descriptor: Some(descriptor), sent: None });
+    }
+
+    /// Sends a message; `Some` is to be awaited until it is really on its way.
+    pub fn send_tracked(&self, message: ToSupervisor) -> Option<oneshot::Receiver<()>> {
+        let (sent, tracked) = oneshot::channel();
+        self.post(Waiting { message, descriptor: None, sent: Some(sent) }).then_some(tracked)
+    }
+
+    /// Sends what waits. Ends when the supervisor is gone.
+    pub async fn run(&self) {
+        while !self.0.broken.get() {
+            let next = self.0.waiting.borrow_mut().pop_front();
+            let Some(next) = next else {
+                self.0.grown.notified().await;
+                continue;
+            };
+            self.0.sending.set(true);
+            let sent = self.0.link.send(&next.message, &descriptors(&next)).await;
+            self.0.sending.set(false);
+            if let Err(error) = sent {
+                self.failed(&error);
+            }
+        }
+    }
+
+    /// True if it has to wait.
+    fn post(&self, entry: Waiting) -> bool {
+        if self.0.broken.get() {
+            return false;
+        }
+        let mut waiting = self.0.waiting.borrow_mut();
+        if waiting.is_empty() && !self.0.sending.get() {
+            match self.0.link.try_send(&entry.message, &descriptors(&entry)) {
+                Ok(()) => return false,
+                Err(error) if error.is_would_block() => {}
+                Err(error) => {
+                    self.failed(&error);
+                    return false;
+                }
+            }
+        }
+        waiting.push_back(entry);
+        self.0.grown.notify_one();
+        true
+    }
+
+    fn failed(&self, error: &LinkError) {
+        // A message that cannot be sent says nothing of the next one; a broken socket does.
+        if let LinkError::Io(_) = error {
+            self.0.broken.set(true);
+            self.0.grown.notify_one();
+        }
+        tracing::warn!(error = error as &dyn std::error::Error, "a message to the supervisor was lost");
+    }
+}
+
+fn descriptors(entry: &Waiting) -> Vec<BorrowedFd<'_>> {
+    entry.descriptor.iter().map(AsFd::as_fd).collect()
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(sent) = self.sent.take() {
+            // Nobody may wait for it any more.
+            let _ = sent.send(());
+        }
+    }
+}

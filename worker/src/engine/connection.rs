@@ -1,0 +1,199 @@
+//! One connection from its arrival to its end: HTTP requests first, and then perhaps a WebSocket.
+
+use std::{cell::RefCell, future::poll_fn, io, os::fd::OwnedFd, rc::Rc, task::Poll, time::Duration};
+
+use bytes::Bytes;
+use http::request::Parts;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use roomd_wire::{ConnectionId, PeerAddress, ToSupervisor};
+use rustix::net::Shutdown;
+use tokio::{io::AsyncReadExt, sync::oneshot};
+
+use super::{
+    handshake,
+    http::{Service, Source},
+    http_io::HttpIo,
+    server::Engine,
+    stream::Stream,
+    websocket,
+};
+
+/// The largest request head, and so hyper's buffer.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// The most headers of a request.
+const MAX_HEADERS: usize = 100;
+/// How long a connection may stay without a whole request head: also what bounds an idle one. Longer than reverse proxies
+/// keep theirs (60 s in nginx), so that it is they who close.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a closed connection waits for the client to close its side. Closing at once could make what it has not yet
+/// read vanish, the answer to a refused request for one.
+const LINGER: Duration = Duration::from_secs(2);
+/// How much of what a client still sends is read meanwhile.
+const LINGER_BYTES: usize = 1024 * 1024;
+
+/// A client's connection as the balancer hands it over.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Its name between supervisor and worker.
+    pub id: ConnectionId,
+    /// The client's address.
+    pub peer: PeerAddress,
+    /// It must be answered here, whatever its session.
+    pub moved: bool,
+    /// What was already read from it.
+    pub read: Vec<u8>,
+    /// The connection.
+    pub socket: OwnedFd,
+}
+
+/// How the HTTP part of a connection ended.
+enum HttpEnd {
+    /// With a request for a WebSocket, which is not answered yet.
+    Upgrade(Box<Parts>, Stream, Bytes),
+    /// In order, or with an answer that the client should still read.
+    Over(Stream),
+    /// Without a word to say.
+    Broken,
+}
+
+impl Engine {
+    /// Takes a client's connection and serves it to its end.
+    pub fn accept(&self, incoming: Incoming) {
+        let engine = self.clone();
+        let known = self.0.outbox.send_tracked(ToSupervisor::Accepted { id: incoming.id });
+        let open = Open::new(self, incoming.id);
+        tokio::task::spawn_local(async move {
+            // Not a byte is read before the supervisor has let go: until then the connection may be given to another worker.
+            if let Some(known) = known {
+                Box::pin(sent(known)).await;
+            }
+            serve(engine, open, incoming).await;
+        });
+    }
+
+    /// Serves requests that another worker relays.
+    pub fn accept_relay(&self, socket: OwnedFd) {
+        let engine = self.clone();
+        tokio::task::spawn_local(async move {
+            if let Ok(stream) = Stream::new(socket) {
+                Box::pin(serve_http(engine, Source::Relay, stream, Bytes::new())).await;
+            }
+        });
+    }
+}
+
+async fn sent(known: oneshot::Receiver<()>) {
+    // An error says that the supervisor is gone, and so is soon this worker.
+    let _ = known.await;
+}
+
+async fn serve(engine: Engine, open: Open, incoming: Incoming) {
+    let Incoming { id: _, peer, moved, read, socket } = incoming;
+    let stream = match Stream::new(socket) {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!(%error, "a connection could not be taken into the loop"),
+    };
+    let source = Source::Client { peer };
+    // Boxed, and done with, before the part that lasts: an idle WebSocket must not carry hyper's state along.
+    let end = Box::pin(serve_http(engine.clone(), source, stream, read.into())).await;
+    match end {
+        HttpEnd::Upgrade(head, stream, rest) => {
+            let request = handshake::Request { peer, moved, head, stream, rest };
+            if let Some(accepted) = Box::pin(handshake::answer(&engine, request, &open)).await {
+                websocket::serve(engine, accepted).await;
+            }
+        }
+        HttpEnd::Over(stream) => Box::pin(linger(stream)).await,
+        HttpEnd::Broken => {}
+    }
+}
+
+/// Serves HTTP on a connection until it ends or asks for a WebSocket.
+async fn serve_http(engine: Engine, source: Source, stream: Stream, unread: Bytes) -> HttpEnd {
+    let io = HttpIo::new(stream, unread, engine.0.counters.clone());
+    let unflushed = io.unflushed();
+    let upgrade = Rc::new(RefCell::new(None));
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS).timer(TokioTimer::new());
+    builder.header_read_timeout(source.is_client().then_some(HEAD_TIMEOUT));
+    let service = Service { engine, source, upgrade: upgrade.clone() };
+    let mut connection = builder.serve_connection(TokioIo::new(io), service);
+    let result = poll_fn(|cx| match connection.poll_without_shutdown(cx) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        // What hyper still has to write are answers to requests that came before.
+        Poll::Pending if upgrade.borrow().is_some() && !unflushed.get() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await;
+    let parts = connection.into_parts();
+    let (stream, unread) = parts.io.into_inner().into_parts();
+    match result {
+        None => match upgrade.take() {
+            Some(head) => HttpEnd::Upgrade(head, stream, [parts.read_buf, unread].concat().into()),
+            None => HttpEnd::Broken,
+        },
+        Some(Ok(())) => HttpEnd::Over(stream),
+        Some(Err(error)) if error.is_parse() => HttpEnd::Over(stream),
+        Some(Err(error)) => {
+            tracing::debug!(%error, "a connection ended");
+            stream.shutdown(Shutdown::Both);
+            HttpEnd::Broken
+        }
+    }
+}
+
+/// Ends a connection so that what was written to it arrives.
+pub(super) async fn linger(mut stream: Stream) {
+    stream.shutdown(Shutdown::Write);
+    let mut buffer = [0; 1024];
+    let drain = async {
+        let mut left = LINGER_BYTES;
+        while let Ok(bytes @ 1..) = stream.read(&mut buffer).await {
+            left = left.saturating_sub(bytes);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Over time is as good as done.
+    let _ = tokio::time::timeout(LINGER, drain).await;
+    stream.shutdown(Shutdown::Both);
+}
+
+/// A client's connection that is open; tells the supervisor when it no longer is.
+pub(super) struct Open {
+    engine: Engine,
+    id: ConnectionId,
+    moved: std::cell::Cell<bool>,
+}
+
+impl Open {
+    fn new(engine: &Engine, id: ConnectionId) -> Open {
+        let counter = &engine.0.counters.connections;
+        counter.set(counter.get() + 1);
+        Open { engine: engine.clone(), id, moved: false.into() }
+    }
+
+    /// Gives the connection to another worker, with what was read from it.
+    pub(super) fn move_to(&self, to: roomd_wire::WorkerId, stream: Stream, read: Vec<u8>) -> io::Result<()> {
+        let socket = stream.into_fd()?;
+        self.moved.set(true);
+        super::counters::add(&self.engine.0.counters.moved_connections, 1);
+        self.engine.0.outbox.send_with(ToSupervisor::Move { id: self.id, to, read }, socket);
+        Ok(())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let counter = &self.engine.0.counters.connections;
+        counter.set(counter.get().saturating_sub(1));
+        if !self.moved.get() {
+            self.engine.0.outbox.send(ToSupervisor::Closed { id: self.id });
+        }
+        if std::thread::panicking() {
+            tracing::error!(id = self.id.0, "the task of a connection ended in a panic");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The end of a turn of the loop: ends of sessions are told, the bus writes, then each session with something to send is
+//! written to, once (design D8).
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    task::{Poll, Waker},
+};
+
+use super::{
+    server::{Engine, State},
+    socket::Written,
+};
+
+/// Wakes the one task that flushes, once per turn.
+#[derive(Default)]
+pub(super) struct Turn {
+    scheduled: Cell<bool>,
+    task: RefCell<Option<Waker>>,
+    hooks: RefCell<Vec<Rc<dyn Fn()>>>,
+}
+
+impl Turn {
+    /// Has the task run when those that are ready now have run.
+    pub(super) fn schedule(&self) {
+        if !self.scheduled.replace(true)
+            && let Some(task) = &*self.task.borrow()
+        {
+            task.wake_by_ref();
+        }
+    }
+
+    pub(super) fn add_hook(&self, hook: Rc<dyn Fn()>) {
+        self.hooks.borrow_mut().push(hook);
+    }
+}
+
+/// The task.
+pub(super) async fn run(engine: Engine) {
+    let mut scratch = Vec::new();
+    loop {
+        poll_fn(|cx| {
+            let turn = &engine.0.turn;
+            if turn.scheduled.replace(false) {
+                return Poll::Ready(());
+            }
+            *turn.task.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        engine.flush(&mut scratch);
+        // Let the others run before the next turn's end.
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Engine {
+    fn flush(&self, scratch: &mut Vec<u8>) {
+        self.tell_ends();
+        for hook in self.0.turn.hooks.borrow().iter() {
+            guarded("the bus's flush", || hook());
+        }
+        let state = &mut *self.0.state.borrow_mut();
+        let mut dirty = std::mem::take(&mut state.dirty);
+        for key in dirty.drain(..) {
+            self.flush_session(state, key, scratch);
+        }
+        // Nothing above can have made a session dirty.
+        state.dirty = dirty;
+    }
+
+    fn tell_ends(&self) {
+        loop {
+            let ended = std::mem::take(&mut self.0.state.borrow_mut().ended);
+            if ended.is_empty() {
+                return;
+            }
+            for (key, reason) in ended {
+                guarded("the end of a session", || self.handler().closed(key, reason));
+            }
+        }
+    }
+
+    fn flush_session(&self, state: &mut State, key: super::SessionKey, scratch: &mut Vec<u8>) {
+        let Some(entry) = state.sessions.get_mut(key) else { return };
+        entry.dirty = false;
+        let mut actions = std::mem::take(&mut state.actions);
+        match (&entry.socket, entry.session.transport()) {
+            (Some(socket), super::Transport::WebSocket) => {
+                let socket = socket.clone();
+                if socket.write(entry.session.queue(), scratch, &self.0.counters) == Written::Failed {
+                    entry.session.socket_closed(&mut actions);
+                }
+            }
+            _ => entry.session.flush_poll(&mut actions),
+        }
+        if !actions.is_empty() {
+            self.settle(state, key, &mut actions);
+        }
+        state.actions = actions;
+    }
+}
+
+/// Runs a call into another layer; its panic must not end the task that serves everybody.
+fn guarded(what: &str, call: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(call)).is_err() {
+        tracing::error!("{what} ended in a panic");
+    }
+}

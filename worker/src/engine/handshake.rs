@@ -1,0 +1,220 @@
+//! Answers a request for a WebSocket, on the bare connection: with 101, with a refusal, or by giving it to its session's worker.
+
+use std::{
+    fmt::Write as _,
+    rc::Rc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{
+    Method,
+    header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION},
+    request::Parts,
+};
+use roomd_wire::{PeerAddress, Sid};
+use rustix::net::Shutdown;
+use tokio::io::AsyncWriteExt;
+use tungstenite::handshake::derive_accept_key;
+
+use super::{
+    connection::{Open, linger},
+    counters::add,
+    handler::{Handshake, SessionKey},
+    server::Engine,
+    socket::Socket,
+    stream::{ReadHalf, Stream},
+    websocket::Role,
+};
+use crate::protocol::{
+    Encoded,
+    admission::{self, Admitted, Query, admit},
+    frames::EMPTY_CLOSE,
+    queue::Queue,
+    session::{Ending, Transport},
+};
+
+/// A request for a WebSocket.
+pub(super) struct Request {
+    pub(super) peer: PeerAddress,
+    pub(super) moved: bool,
+    pub(super) head: Box<Parts>,
+    pub(super) stream: Stream,
+    /// What came behind the head.
+    pub(super) rest: Bytes,
+}
+
+/// A WebSocket that has opened.
+pub(super) struct Accepted {
+    pub(super) key: SessionKey,
+    pub(super) role: Role,
+    pub(super) socket: Rc<Socket>,
+    pub(super) read: ReadHalf,
+    pub(super) rest: Bytes,
+}
+
+/// Answers it. `None`: the connection has come to its end, or went to another worker.
+pub(super) async fn answer(engine: &Engine, request: Request, open: &Open) -> Option<Accepted> {
+    let Request { peer, moved, head, stream, rest } = request;
+    if !head.uri.path().starts_with(&engine.0.options.path) {
+        stream.shutdown(Shutdown::Both);
+        return None;
+    }
+    let query = Query::parse(head.uri.query().unwrap_or_default());
+    let owner = query.sid.filter(|_| !moved && admission::transport(&query).is_ok()).and_then(|sid| engine.owner(sid));
+    if let Some(owner) = owner {
+        if let Err(error) = open.move_to(owner, stream, rebuild(&head, &rest)) {
+            tracing::warn!(%error, "a connection could not be moved");
+        }
+        return None;
+    }
+    let asked = admission::Request { is_get: head.method == Method::GET, upgrade: true, query };
+    let admitted = match admit(&asked, |sid| engine.find_text(sid)) {
+        Err(refusal) => return refuse(engine, stream, refusal.message(), "").await,
+        Ok(_) if head.headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") => {
+            let version = "Sec-WebSocket-Version: 13\r\n";
+            return refuse(engine, stream, "Missing or invalid Sec-WebSocket-Version header", version).await;
+        }
+        Ok(admitted) => admitted,
+    };
+    let Some(key) = key(&head) else {
+        return refuse(engine, stream, "Missing or invalid Sec-WebSocket-Key header", "").await;
+    };
+    let mut response = switching(engine, &head, key);
+    match admitted {
+        Admitted::Open(_) if engine.0.draining.get() => refuse(engine, stream, "The server leaves", "").await,
+        Admitted::Open(_) => begin(engine, peer, &head, stream, rest, response).await,
+        Admitted::Upgrade(key) => join(engine, key, stream, rest, response).await,
+        Admitted::Polling(_) | Admitted::Pointless => {
+            response.extend_from_slice(EMPTY_CLOSE);
+            close_with(engine, stream, &response).await;
+            None
+        }
+    }
+}
+
+/// Begins a session.
+async fn begin(
+    engine: &Engine,
+    peer: PeerAddress,
+    head: &Parts,
+    mut stream: Stream,
+    rest: Bytes,
+    mut response: Vec<u8>,
+) -> Option<Accepted> {
+    let (sid, packet) = match engine.open_packet(Transport::WebSocket) {
+        Ok(opened) => opened,
+        Err(error) => {
+            tracing::error!(%error, "no random bytes for a session id");
+            return None;
+        }
+    };
+    response.extend_from_slice(Encoded::engine(&packet).wire());
+    add(&engine.0.counters.bytes_out, response.len());
+    stream.write_all(&response).await.ok()?;
+    let (read, write) = stream.into_split();
+    let socket = Rc::new(Socket::new(write));
+    let key = engine.open_session(sid, Transport::WebSocket, Some(socket.clone()));
+    engine.tell_opened(key, pack_handshake(engine, sid, peer, head));
+    Some(Accepted { key, role: Role::Transport, socket, read, rest })
+}
+
+/// Lets a WebSocket in that may become the transport of a session. One too many is closed at once.
+async fn join(
+    engine: &Engine,
+    key: SessionKey,
+    mut stream: Stream,
+    rest: Bytes,
+    response: Vec<u8>,
+) -> Option<Accepted> {
+    add(&engine.0.counters.bytes_out, response.len());
+    stream.write_all(&response).await.ok()?;
+    let (read, write) = stream.into_split();
+    let socket = Rc::new(Socket::new(write));
+    let attached = socket.clone();
+    let welcome = engine.with_session(key, |entry, now, settings, _| {
+        let welcome = entry.session.upgrade_opened(now, settings);
+        if welcome {
+            entry.socket = Some(attached);
+        }
+        welcome
+    });
+    if welcome != Some(true) {
+        socket.end(Ending::Orderly, Queue::default());
+    }
+    Some(Accepted { key, role: Role::Probe, socket, read, rest })
+}
+
+/// The bare text form in which WebSocket requests are refused, whatever the cause.
+async fn refuse(engine: &Engine, stream: Stream, message: &str, header: &str) -> Option<Accepted> {
+    add(&engine.0.counters.refused_requests, 1);
+    let length = message.len();
+    let response = format!(
+        "HTTP/1.1 400 Bad Request\r\n{header}Connection: close\r\nContent-type: text/html\r\nContent-Length: {length}\r\n\r\n{message}"
+    );
+    close_with(engine, stream, response.as_bytes()).await;
+    None
+}
+
+async fn close_with(engine: &Engine, mut stream: Stream, response: &[u8]) {
+    add(&engine.0.counters.bytes_out, response.len());
+    if stream.write_all(response).await.is_ok() {
+        linger(stream).await;
+    }
+}
+
+/// The client's key, if it has the form of one: 16 bytes in base64.
+fn key(head: &Parts) -> Option<&[u8]> {
+    let key = head.headers.get(SEC_WEBSOCKET_KEY)?.as_bytes();
+    let mut bytes = [0; 18];
+    (key.len() == 24 && STANDARD.decode_slice(key, &mut bytes) == Ok(16)).then_some(key)
+}
+
+fn switching(engine: &Engine, head: &Parts, key: &[u8]) -> Vec<u8> {
+    let mut response = Vec::with_capacity(512);
+    response.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
+    response.extend_from_slice(b"Sec-WebSocket-Accept: ");
+    response.extend_from_slice(derive_accept_key(key).as_bytes());
+    response.extend_from_slice(b"\r\n");
+    for (name, value) in &engine.0.cors.headers(&head.headers) {
+        push_header(&mut response, name.as_str(), value.as_bytes());
+    }
+    response.extend_from_slice(b"\r\n");
+    response
+}
+
+fn push_header(head: &mut Vec<u8>, name: &str, value: &[u8]) {
+    head.extend_from_slice(name.as_bytes());
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(value);
+    head.extend_from_slice(b"\r\n");
+}
+
+/// The bytes of a request that hyper has read, and what came behind it.
+fn rebuild(head: &Parts, rest: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("{} {} HTTP/1.1\r\n", head.method, head.uri).into_bytes();
+    for (name, value) in &head.headers {
+        push_header(&mut bytes, name.as_str(), value.as_bytes());
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(rest);
+    bytes
+}
+
+/// What of a request a session keeps.
+pub(super) fn pack_handshake(engine: &Engine, sid: Sid, peer: PeerAddress, head: &Parts) -> Handshake {
+    let mut headers = String::new();
+    for (name, value) in &head.headers {
+        // Writing into a String does not fail.
+        let _ = writeln!(headers, "{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Handshake {
+        sid,
+        peer: engine.0.proxies.client(peer, &head.headers),
+        issued_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+        url: head.uri.path_and_query().map_or("/", |target| target.as_str()).into(),
+        headers: headers.into_boxed_str(),
+    }
+}

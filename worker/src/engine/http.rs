@@ -1,0 +1,186 @@
+//! Which request gets which answer.
+
+use std::{cell::RefCell, pin::Pin, rc::Rc};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE},
+    request::Parts,
+};
+use hyper::body::Incoming;
+use roomd_wire::{PeerAddress, SidHome, WorkerId};
+
+use super::{
+    body::{Reset, ResponseBody},
+    counters::add,
+    polling, relay,
+    server::Engine,
+};
+use crate::protocol::{
+    admission::{self, Admitted, Query, Refusal, admit},
+    session::Transport,
+};
+
+pub(super) type Answer = Result<Response<ResponseBody>, Reset>;
+
+/// Whose requests come on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Source {
+    /// A client's.
+    Client { peer: PeerAddress },
+    /// Another worker's, for its clients. Never relayed again.
+    Relay,
+}
+
+/// Answers the requests of one connection.
+pub(super) struct Service {
+    pub(super) engine: Engine,
+    pub(super) source: Source,
+    /// Where a request for a WebSocket is put: it is not hyper that answers it.
+    pub(super) upgrade: Rc<RefCell<Option<Box<Parts>>>>,
+}
+
+impl Source {
+    pub(super) fn is_client(self) -> bool {
+        matches!(self, Source::Client { .. })
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = Response<ResponseBody>;
+    type Error = Reset;
+    type Future = Pin<Box<dyn Future<Output = Answer>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let (head, body) = request.into_parts();
+        if self.source.is_client() && asks_for_websocket(&head) {
+            *self.upgrade.borrow_mut() = Some(Box::new(head));
+            return Box::pin(std::future::pending());
+        }
+        let (engine, source) = (self.engine.clone(), self.source);
+        Box::pin(async move { answer(engine, source, head, body).await })
+    }
+}
+
+/// Whether a request asks for a WebSocket. Other upgrades (`h2c`) are not served, and their requests answered as if they
+/// had not asked.
+fn asks_for_websocket(head: &Parts) -> bool {
+    let has = |name, token: &str| {
+        let values = head.headers.get_all(name).into_iter().filter_map(|value: &HeaderValue| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(token))
+    };
+    has(UPGRADE, "websocket") && has(CONNECTION, "upgrade")
+}
+
+async fn answer(engine: Engine, source: Source, head: Parts, body: Incoming) -> Answer {
+    if !head.uri.path().starts_with(&engine.0.options.path) {
+        return Ok(other(&engine, &head));
+    }
+    let cors = &engine.0.cors;
+    if head.method == Method::OPTIONS && cors.answers_preflight() {
+        let headers = cors.preflight(&head.headers);
+        return Ok(with_headers(plain(StatusCode::NO_CONTENT, ResponseBody::full(Bytes::new())), headers));
+    }
+    let headers = cors.headers(&head.headers);
+    match serve(&engine, source, head, body).await? {
+        // The owner has added its own.
+        Served::Relayed(response) => Ok(response),
+        Served::Here(response) => Ok(with_headers(response, headers)),
+    }
+}
+
+/// An answer, and whether it is another worker's.
+enum Served {
+    Here(Response<ResponseBody>),
+    Relayed(Response<ResponseBody>),
+}
+
+async fn serve(engine: &Engine, source: Source, head: Parts, body: Incoming) -> Result<Served, Reset> {
+    let target = head.uri.query().unwrap_or_default().to_owned();
+    let query = Query::parse(&target);
+    if source.is_client()
+        && admission::transport(&query).is_ok()
+        && let Some(owner) = query.sid.and_then(|sid| engine.owner(sid))
+    {
+        add(&engine.0.counters.relayed_requests, 1);
+        return match relay::relay(engine, owner, head, body).await {
+            Some(response) => Ok(Served::Relayed(response)),
+            None => Ok(Served::Here(refuse(engine, Refusal::UnknownSession))),
+        };
+    }
+    let request = admission::Request { is_get: head.method == Method::GET, upgrade: false, query };
+    let admitted = admit(&request, |sid| engine.find_text(sid));
+    Ok(Served::Here(match admitted {
+        Err(refusal) => refuse(engine, refusal),
+        Ok(Admitted::Open(Transport::Polling)) => match source {
+            Source::Client { .. } if engine.0.draining.get() => leaving(),
+            Source::Client { peer } => polling::open(engine, peer, &head),
+            Source::Relay => refuse(engine, Refusal::UnknownSession),
+        },
+        Ok(Admitted::Polling(key)) => match head.method {
+            Method::GET => polling::get(engine, key, &head).await?,
+            Method::POST => polling::post(engine, key, &head, body).await?,
+            _ => plain(StatusCode::INTERNAL_SERVER_ERROR, ResponseBody::chunked(Bytes::new())),
+        },
+        Ok(Admitted::Open(Transport::WebSocket) | Admitted::Upgrade(_) | Admitted::Pointless) => {
+            refuse(engine, Refusal::BadRequest)
+        }
+    }))
+}
+
+impl Engine {
+    /// The other worker of this host that a session id names.
+    pub(super) fn owner(&self, sid: &str) -> Option<WorkerId> {
+        let home = SidHome::of(sid.as_bytes())?;
+        let ours = &self.0.home;
+        (home.host == ours.host && home.worker != ours.worker).then_some(home.worker)
+    }
+}
+
+/// The application's answer to a request that is not for us.
+fn other(engine: &Engine, head: &Parts) -> Response<ResponseBody> {
+    match engine.fallback()(head) {
+        Some(response) => response.map(ResponseBody::full),
+        None => plain(StatusCode::NOT_FOUND, ResponseBody::chunked(Bytes::new())),
+    }
+}
+
+pub(super) fn refuse(engine: &Engine, refusal: Refusal) -> Response<ResponseBody> {
+    add(&engine.0.counters.refused_requests, 1);
+    let mut response = plain(StatusCode::BAD_REQUEST, ResponseBody::chunked(refusal.json()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A new client came by a connection that is older than the decision to leave: its next one goes to another worker.
+fn leaving() -> Response<ResponseBody> {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, ResponseBody::full(Bytes::new()));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// An answer without headers.
+pub(super) fn plain(status: StatusCode, body: ResponseBody) -> Response<ResponseBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    if status == StatusCode::NO_CONTENT {
+        // Safari waits for a body otherwise, says the cors package.
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    response
+}
+
+/// A successful answer.
+pub(super) fn success(content_type: &'static str, body: impl Into<Bytes>) -> Response<ResponseBody> {
+    let mut response = plain(StatusCode::OK, ResponseBody::full(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn with_headers(mut response: Response<ResponseBody>, headers: HeaderMap) -> Response<ResponseBody> {
+    response.headers_mut().extend(headers);
+    response
+}

@@ -1,0 +1,207 @@
+//! The requests of polling sessions.
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT},
+    request::Parts,
+};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use roomd_wire::PeerAddress;
+use tokio::sync::oneshot;
+
+use super::{
+    body::{Reset, ResponseBody},
+    handler::SessionKey,
+    handshake::pack_handshake,
+    http::{plain, success},
+    server::Engine,
+};
+use crate::protocol::{
+    engine_packet::{CLOSE, NOOP, packets, payload_len, payload_text, push_encoded, push_text},
+    queue::Queue,
+    session::{Answer, Transport},
+};
+
+/// What the engine answers a poll with: the payload.
+#[derive(Debug)]
+pub(super) struct PollAnswer(Bytes);
+
+impl PollAnswer {
+    pub(super) fn new(answer: Answer, queue: &mut Queue) -> PollAnswer {
+        PollAnswer(match answer {
+            Answer::Packets => {
+                let mut payload = Vec::with_capacity(queue.iter().map(payload_len).sum());
+                while let Some(packet) = queue.pop() {
+                    push_encoded(&mut payload, &packet);
+                }
+                payload.into()
+            }
+            Answer::Noop => Bytes::from_static(NOOP.as_bytes()),
+            Answer::Close => Bytes::from_static(CLOSE.as_bytes()),
+            Answer::NoopClose => {
+                let mut payload = NOOP.as_bytes().to_vec();
+                push_text(&mut payload, CLOSE.as_bytes());
+                payload.into()
+            }
+        })
+    }
+}
+
+/// Begins a session.
+pub(super) fn open(engine: &Engine, peer: PeerAddress, head: &Parts) -> Response<ResponseBody> {
+    let (sid, packet) = match engine.open_packet(Transport::Polling) {
+        Ok(opened) => opened,
+        Err(error) => {
+            tracing::error!(%error, "no random bytes for a session id");
+            return plain(StatusCode::INTERNAL_SERVER_ERROR, ResponseBody::chunked(Bytes::new()));
+        }
+    };
+    let key = engine.open_session(sid, Transport::Polling, None);
+    engine.tell_opened(key, pack_handshake(engine, sid, peer, head));
+    payload(head, packet)
+}
+
+/// Waits for packets.
+pub(super) async fn get(engine: &Engine, key: SessionKey, head: &Parts) -> Result<Response<ResponseBody>, Reset> {
+    let (poll, answer) = oneshot::channel();
+    let accepted = engine.with_session(key, |entry, _, _, out| {
+        let accepted = entry.session.poll_opened(out);
+        if accepted {
+            entry.polling.get_or_insert_default().poll = Some(poll);
+        }
+        accepted
+    });
+    if accepted != Some(true) {
+        return Ok(plain(StatusCode::BAD_REQUEST, ResponseBody::chunked(Bytes::new())));
+    }
+    let mut pending = PendingPoll { engine, key, answer: Some(answer) };
+    let answer = match &mut pending.answer {
+        Some(answer) => answer.await,
+        None => return Err(Reset),
+    };
+    pending.answer = None;
+    // The sender is dropped without a word only with its session.
+    answer.map(|PollAnswer(body)| payload(head, body)).map_err(|_| Reset)
+}
+
+/// Takes packets.
+pub(super) async fn post(
+    engine: &Engine,
+    key: SessionKey,
+    head: &Parts,
+    body: Incoming,
+) -> Result<Response<ResponseBody>, Reset> {
+    let (post, mut reset) = oneshot::channel();
+    let accepted = engine.with_session(key, |entry, _, _, out| {
+        let accepted = entry.session.post_started(out);
+        if accepted {
+            entry.polling.get_or_insert_default().post = Some(post);
+        }
+        accepted
+    });
+    if accepted != Some(true) {
+        return Ok(plain(StatusCode::BAD_REQUEST, ResponseBody::chunked(Bytes::new())));
+    }
+    let mut pending = PendingPost { engine, key, over: false };
+    if head.headers.get(CONTENT_TYPE).is_some_and(|value| value == "application/octet-stream") {
+        return Ok(plain(StatusCode::BAD_REQUEST, ResponseBody::chunked(Bytes::new())));
+    }
+    let body = tokio::select! {
+        // First, so that what belongs to an ended session is not looked at.
+        biased;
+        _ = &mut reset => {
+            pending.over = true;
+            return Err(Reset);
+        }
+        body = read(head, body, engine.max_payload()) => body,
+    };
+    let body = match body {
+        Ok(body) => body,
+        Err(NoBody::TooLarge) => {
+            pending.over = true;
+            engine.with_session(key, |entry, _, _, _| entry.session.post_ended());
+            return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, ResponseBody::chunked(Bytes::new())));
+        }
+        Err(NoBody::Aborted) => return Err(Reset),
+    };
+    pending.over = true;
+    engine.with_session(key, |entry, _, _, _| {
+        if let Some(links) = &mut entry.polling {
+            links.post = None;
+        }
+        entry.session.post_ended();
+    });
+    for packet in packets(&payload_text(&body)) {
+        if !engine.incoming(key, packet) {
+            break;
+        }
+    }
+    Ok(success("text/html", "ok"))
+}
+
+/// Why there is no body.
+enum NoBody {
+    TooLarge,
+    Aborted,
+}
+
+async fn read(head: &Parts, mut body: Incoming, max: usize) -> Result<Vec<u8>, NoBody> {
+    let announced = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > max as u64) {
+        return Err(NoBody::TooLarge);
+    }
+    let mut read = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| NoBody::Aborted)?;
+        let Ok(data) = frame.into_data() else { continue };
+        if read.len() + data.len() > max {
+            return Err(NoBody::TooLarge);
+        }
+        read.extend_from_slice(&data);
+    }
+    Ok(read)
+}
+
+/// A payload for the client.
+fn payload(head: &Parts, body: impl Into<Bytes>) -> Response<ResponseBody> {
+    let mut response = success("text/plain; charset=UTF-8", body);
+    let agent = head.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    if agent.contains(";MSIE") || agent.contains("Trident/") {
+        response.headers_mut().insert("x-xss-protection", HeaderValue::from_static("0"));
+    }
+    response
+}
+
+/// A GET that waits. hyper drops it when its client goes.
+struct PendingPoll<'a> {
+    engine: &'a Engine,
+    key: SessionKey,
+    answer: Option<oneshot::Receiver<PollAnswer>>,
+}
+
+impl Drop for PendingPoll<'_> {
+    fn drop(&mut self) {
+        if let Some(answer) = &mut self.answer
+            && matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+        {
+            self.engine.with_session(self.key, |entry, _, _, out| entry.session.poll_aborted(out));
+        }
+    }
+}
+
+/// A POST that is read.
+struct PendingPost<'a> {
+    engine: &'a Engine,
+    key: SessionKey,
+    over: bool,
+}
+
+impl Drop for PendingPost<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.engine.with_session(self.key, |entry, _, _, out| entry.session.post_failed(out));
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! The engine's handle: what the layer above calls, and what connections tell it.
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use roomd_wire::{Sid, SidHome, SocketIoConfig, WorkerConfig};
+use tokio::sync::Notify;
+
+use super::{
+    cors::Cors,
+    counters::{Counters, add},
+    flush::Turn,
+    handler::{Handshake, SessionHandler, SessionKey},
+    polling::PollAnswer,
+    proxies::{Proxies, ProxyError},
+    relay::Pool,
+    sessions::{Entry, Sessions},
+    socket::Socket,
+};
+use crate::{
+    control::Outbox,
+    protocol::{
+        Encoded,
+        deadlines::Deadlines,
+        engine_packet::{OpenPacket, Packet, PacketError},
+        heartbeat::Rhythm,
+        session::{Action, CloseReason, Sent, Session, Settings, Transport},
+    },
+};
+
+/// Answers requests that are not the Socket.IO server's; `None` is answered with 404.
+pub type Fallback = Rc<dyn Fn(&http::request::Parts) -> Option<http::Response<Bytes>>>;
+
+/// A worker's Engine.IO server. A clone is another handle to it.
+#[derive(Clone)]
+pub struct Engine(pub(super) Rc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) settings: Settings,
+    pub(super) options: SocketIoConfig,
+    pub(super) home: SidHome,
+    pub(super) cors: Cors,
+    pub(super) proxies: Proxies,
+    pub(super) outbox: Outbox,
+    pub(super) counters: Rc<Counters>,
+    pub(super) state: RefCell<State>,
+    pub(super) turn: Turn,
+    /// Told when a deadline comes before all others.
+    pub(super) sooner: Notify,
+    pub(super) draining: Cell<bool>,
+    pub(super) relays: Pool,
+    handler: OnceCell<Rc<dyn SessionHandler>>,
+    fallback: OnceCell<Fallback>,
+}
+
+/// What changes. Never borrowed while the layer above is called.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) sessions: Sessions,
+    /// Sessions with something to write, each once.
+    pub(super) dirty: Vec<SessionKey>,
+    /// Ends that the layer above has not been told of.
+    pub(super) ended: Vec<(SessionKey, CloseReason)>,
+    pub(super) deadlines: Deadlines<SessionKey>,
+    /// Kept for its memory.
+    pub(super) actions: Vec<Action>,
+}
+
+impl Engine {
+    /// The server of one worker. Its tasks are started by [`Engine::start`].
+    ///
+    /// # Errors
+    /// Where an address of a trusted proxy is none.
+    pub fn new(config: &WorkerConfig, outbox: Outbox) -> Result<Engine, ProxyError> {
+        let options = config.socketio.clone();
+        let settings = Settings {
+            rhythm: Rhythm {
+                interval: Duration::from_millis(options.ping_interval_ms),
+                timeout: Duration::from_millis(options.ping_timeout_ms),
+            },
+            upgrade_timeout: Duration::from_millis(options.upgrade_timeout_ms),
+            connect_timeout: Duration::from_millis(options.connect_timeout_ms),
+            max_queue_bytes: usize::try_from(options.max_queue_bytes).unwrap_or(usize::MAX),
+        };
+        Ok(Engine(Rc::new(Inner {
+            settings,
+            home: SidHome { host: config.host, worker: config.id },
+            cors: Cors::new(&options.cors_origins),
+            proxies: Proxies::parse(&config.trusted_proxies)?,
+            options,
+            outbox,
+            counters: Rc::default(),
+            state: RefCell::default(),
+            turn: Turn::default(),
+            sooner: Notify::new(),
+            draining: Cell::new(false),
+            relays: Pool::default(),
+            handler: OnceCell::new(),
+            fallback: OnceCell::new(),
+        })))
+    }
+
+    /// Names the layer above, once, and starts the tasks. Must be called inside a `LocalSet`.
+    pub fn start(&self, handler: Rc<dyn SessionHandler>, fallback: Fallback) {
+        let first = self.0.handler.set(handler).is_ok() && self.0.fallback.set(fallback).is_ok();
+        debug_assert!(first, "an engine is started once");
+        tokio::task::spawn_local(super::flush::run(self.clone()));
+        tokio::task::spawn_local(super::deadlines::run(self.clone()));
+    }
+
+    /// Sends a packet to a session. It is written at the end of this turn of the loop. Dropped if the session has ended.
+    pub fn send(&self, session: SessionKey, packet: &Encoded) {
+        self.send_many([session], packet);
+    }
+
+    /// Sends a packet to many sessions.
+    pub fn send_many(&self, sessions: impl IntoIterator<Item = SessionKey>, packet: &Encoded) {
+        let state = &mut *self.0.state.borrow_mut();
+        for key in sessions {
+            self.send_one(state, key, packet);
+        }
+    }
+
+    /// Sends a packet if it can be written in this turn, else drops it.
+    pub fn send_volatile(&self, session: SessionKey, packet: &Encoded) {
+        self.send_many_volatile([session], packet);
+    }
+
+    /// Sends a packet to those sessions that can take it in this turn.
+    pub fn send_many_volatile(&self, sessions: impl IntoIterator<Item = SessionKey>, packet: &Encoded) {
+        let state = &mut *self.0.state.borrow_mut();
+        for key in sessions {
+            let takes = state.sessions.get(key).is_some_and(|entry| {
+                entry.session.takes_now(entry.socket.as_ref().is_some_and(|socket| socket.is_blocked()))
+            });
+            if takes {
+                self.send_one(state, key, packet);
+            }
+        }
+    }
+
+    /// Closes a session, in order: what was sent before still goes out. The layer above is told later in this turn.
+    pub fn close(&self, session: SessionKey, reason: CloseReason) {
+        self.with_session(session, |entry, now, _, out| entry.session.close(reason, now, out));
+    }
+
+    /// The client has joined a namespace: the connect timeout no longer threatens it.
+    pub fn joined(&self, session: SessionKey) {
+        if let Some(entry) = self.0.state.borrow_mut().sessions.get_mut(session) {
+            entry.session.joined();
+        }
+    }
+
+    /// How a session exchanges packets; `None` if it has ended.
+    pub fn transport(&self, session: SessionKey) -> Option<Transport> {
+        let state = self.0.state.borrow();
+        state.sessions.get(session).filter(|entry| entry.session.is_open()).map(|entry| entry.session.transport())
+    }
+
+    /// How many bytes wait for a session.
+    pub fn queued_bytes(&self, session: SessionKey) -> usize {
+        self.0.state.borrow_mut().sessions.get_mut(session).map_or(0, |entry| entry.session.queue().bytes())
+    }
+
+    /// How many sessions are there.
+    pub fn session_count(&self) -> usize {
+        self.0.state.borrow().sessions.len()
+    }
+
+    /// How many client connections are open.
+    pub fn connection_count(&self) -> u64 {
+        self.0.counters.connections.get()
+    }
+
+    /// Writes the engine's counters into the worker's.
+    pub fn report(&self, into: &mut roomd_wire::WorkerCounters) {
+        self.0.counters.report(into);
+    }
+
+    /// Registers what is to happen once a turn before clients are written to: the bus's flush.
+    pub fn on_flush(&self, hook: Rc<dyn Fn()>) {
+        self.0.turn.add_hook(hook);
+    }
+
+    /// Asks for a flush at the end of this turn though no client has something to send: the bus has.
+    pub fn schedule_flush(&self) {
+        self.0.turn.schedule();
+    }
+
+    pub(super) fn handler(&self) -> &Rc<dyn SessionHandler> {
+        self.0.handler.get().expect("connections come after the start")
+    }
+
+    pub(super) fn fallback(&self) -> &Fallback {
+        self.0.fallback.get().expect("connections come after the start")
+    }
+
+    pub(super) fn max_payload(&self) -> usize {
+        usize::try_from(self.0.options.max_payload_bytes).unwrap_or(usize::MAX)
+    }
+
+    /// The id of a session to come, and its open packet.
+    pub(super) fn open_packet(&self, transport: Transport) -> Result<(Sid, String), getrandom::Error> {
+        let mut random = [0; 15];
+        getrandom::fill(&mut random)?;
+        let sid = Sid::new(self.0.home, random);
+        let open = OpenPacket {
+            sid: sid.as_str(),
+            upgrades: if transport == Transport::Polling { &["websocket"] } else { &[] },
+            ping_interval: self.0.settings.rhythm.interval,
+            ping_timeout: self.0.settings.rhythm.timeout,
+            max_payload: self.max_payload(),
+        };
+        Ok((sid, open.encode()))
+    }
+
+    /// Begins a session. The layer above is told with [`Engine::tell_opened`].
+    pub(super) fn open_session(&self, sid: Sid, transport: Transport, socket: Option<Rc<Socket>>) -> SessionKey {
+        let session = Session::open(transport, Instant::now(), &self.0.settings);
+        let key = self.0.state.borrow_mut().sessions.insert(sid, session);
+        self.with_session(key, |entry, _, _, _| entry.socket = socket);
+        key
+    }
+
+    /// Tells the layer above of a new session.
+    pub(super) fn tell_opened(&self, key: SessionKey, handshake: Handshake) {
+        self.handler().opened(key, Rc::new(handshake));
+    }
+
+    /// The session of a client's id; its own and living ones only.
+    pub(super) fn find(&self, sid: &Sid) -> Option<(SessionKey, Transport)> {
+        let state = self.0.state.borrow();
+        let key = state.sessions.find(sid)?;
+        state.sessions.get(key).map(|entry| (key, entry.session.transport()))
+    }
+
+    /// The session of a text from a client.
+    pub(super) fn find_text(&self, sid: &str) -> Option<(SessionKey, Transport)> {
+        self.find(&Sid::parse(sid.as_bytes())?)
+    }
+
+    /// A packet came on a session's transport. False if the session takes no more.
+    pub(super) fn incoming(&self, key: SessionKey, packet: Result<Packet<'_>, PacketError>) -> bool {
+        let deliver = match &packet {
+            Ok(packet) => {
+                self.with_session(key, |entry, now, settings, out| entry.session.packet(packet, now, settings, out))
+            }
+            Err(_) => self.with_session(key, |entry, _, _, out| {
+                entry.session.bad_packet(out);
+                false
+            }),
+        };
+        match packet {
+            _ if deliver != Some(true) => {}
+            Ok(Packet::Message(text)) => self.handler().text(key, text),
+            Ok(Packet::Binary(bytes)) => self.handler().binary(key, Bytes::from(bytes.into_owned())),
+            _ => {}
+        }
+        self.0.state.borrow().sessions.get(key).is_some_and(|entry| entry.session.is_open())
+    }
+
+    /// Runs `change` on a living session, then does what it asked for. `None` if there is no such session.
+    pub(super) fn with_session<R>(
+        &self,
+        key: SessionKey,
+        change: impl FnOnce(&mut Entry, Instant, &Settings, &mut Vec<Action>) -> R,
+    ) -> Option<R> {
+        let state = &mut *self.0.state.borrow_mut();
+        let mut actions = std::mem::take(&mut state.actions);
+        let result =
+            state.sessions.get_mut(key).map(|entry| change(entry, Instant::now(), &self.0.settings, &mut actions));
+        if result.is_some() {
+            self.settle(state, key, &mut actions);
+        }
+        actions.clear();
+        state.actions = actions;
+        result
+    }
+
+    /// Puts a session on the list of those to flush.
+    pub(super) fn mark_dirty(&self, key: SessionKey) {
+        let state = &mut *self.0.state.borrow_mut();
+        if let Some(entry) = state.sessions.get_mut(key) {
+            mark(entry, key, &mut state.dirty, &self.0.turn);
+        }
+    }
+
+    fn send_one(&self, state: &mut State, key: SessionKey, packet: &Encoded) {
+        let Some(entry) = state.sessions.get_mut(key) else { return };
+        match entry.session.send(packet.clone(), &self.0.settings, &mut state.actions) {
+            Sent::Queued => {
+                add(&self.0.counters.packets_out, 1);
+                mark(entry, key, &mut state.dirty, &self.0.turn);
+            }
+            Sent::Dropped => {}
+            Sent::Overflow => {
+                add(&self.0.counters.slow_clients, 1);
+                tracing::debug!(?key, "a client read too slowly and is closed");
+                let mut actions = std::mem::take(&mut state.actions);
+                self.settle(state, key, &mut actions);
+                state.actions = actions;
+            }
+        }
+    }
+
+    /// Does what a session asked for, arms its next deadline, and removes it when nothing more can come of it.
+    pub(super) fn settle(&self, state: &mut State, key: SessionKey, actions: &mut Vec<Action>) {
+        let Some(entry) = state.sessions.get_mut(key) else { return };
+        for action in actions.drain(..) {
+            match action {
+                Action::AnswerPoll(answer) => {
+                    if let Some(poll) = entry.polling.as_mut().and_then(|links| links.poll.take()) {
+                        // Its client may just have gone; the session learns it from the request's guard.
+                        let _ = poll.send(PollAnswer::new(answer, entry.session.queue()));
+                    }
+                }
+                Action::AbortPost => {
+                    if let Some(links) = &mut entry.polling {
+                        links.post = None;
+                    }
+                }
+                Action::CloseProbe => {
+                    if let Some(socket) = entry.socket.take() {
+                        socket.end(crate::protocol::session::Ending::Orderly, Default::default());
+                    }
+                }
+                Action::CloseSocket(ending) => {
+                    let rest = entry.session.queue().take();
+                    if let Some(socket) = entry.socket.take() {
+                        socket.end(ending, rest);
+                    }
+                }
+                Action::Ended(reason) => {
+                    state.ended.push((key, reason));
+                    self.0.turn.schedule();
+                }
+            }
+        }
+        if entry.session.is_gone() {
+            state.sessions.remove(key);
+            return;
+        }
+        if let Some(due) = entry.session.deadline() {
+            let next = state.deadlines.next();
+            state.deadlines.arm(key, due, &mut entry.armed);
+            if next.is_none_or(|next| due < next) {
+                self.0.sooner.notify_one();
+            }
+        }
+    }
+}
+
+pub(super) fn mark(entry: &mut Entry, key: SessionKey, dirty: &mut Vec<SessionKey>, turn: &Turn) {
+    if !entry.dirty {
+        entry.dirty = true;
+        dirty.push(key);
+        turn.schedule();
+    }
+}

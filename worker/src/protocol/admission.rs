@@ -1,0 +1,204 @@
+//! Which requests the Engine.IO server lets in, and what it answers to the others. The order of the checks is engine.io's.
+
+use super::session::Transport;
+
+/// What the query of a request says. Of repeated keys the last counts.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Query<'a> {
+    /// `EIO` is exactly `4`. Every other value, and none, means an older revision.
+    pub revision_4: bool,
+    /// `transport`.
+    pub transport: Option<&'a str>,
+    /// `sid`.
+    pub sid: Option<&'a str>,
+}
+
+/// Why a request is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The transport is missing or unknown.
+    UnknownTransport,
+    /// No such session lives.
+    UnknownSession,
+    /// Sessions begin with a GET.
+    BadMethod,
+    /// The request does not fit its session, or asks for a WebSocket without an upgrade.
+    BadRequest,
+    /// Only revision 4 is spoken.
+    UnsupportedVersion,
+}
+
+/// What an admitted request is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admitted<K> {
+    /// Begin a session on this transport.
+    Open(Transport),
+    /// A request of a polling session.
+    Polling(K),
+    /// A WebSocket for a session: to upgrade it, or too many.
+    Upgrade(K),
+    /// A WebSocket that names the transport polling: opened, and closed at once.
+    Pointless,
+}
+
+/// What a request is, as far as it matters here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Request<'a> {
+    /// The method is GET.
+    pub is_get: bool,
+    /// It asks for a WebSocket.
+    pub upgrade: bool,
+    /// Its query.
+    pub query: Query<'a>,
+}
+
+impl<'a> Query<'a> {
+    /// Reads the query part of a request target, without its question mark.
+    pub fn parse(query: &'a str) -> Query<'a> {
+        let mut parsed = Query::default();
+        for pair in query.split('&') {
+            match pair.split_once('=').unwrap_or((pair, "")) {
+                ("EIO", value) => parsed.revision_4 = value == "4",
+                ("transport", value) => parsed.transport = Some(value),
+                ("sid", value) => parsed.sid = Some(value).filter(|sid| !sid.is_empty()),
+                _ => {}
+            }
+        }
+        parsed
+    }
+}
+
+impl Refusal {
+    /// Engine.IO's number for it.
+    pub fn code(self) -> u8 {
+        match self {
+            Refusal::UnknownTransport => 0,
+            Refusal::UnknownSession => 1,
+            Refusal::BadMethod => 2,
+            Refusal::BadRequest => 3,
+            Refusal::UnsupportedVersion => 5,
+        }
+    }
+
+    /// Engine.IO's words for it.
+    pub fn message(self) -> &'static str {
+        match self {
+            Refusal::UnknownTransport => "Transport unknown",
+            Refusal::UnknownSession => "Session ID unknown",
+            Refusal::BadMethod => "Bad handshake method",
+            Refusal::BadRequest => "Bad request",
+            Refusal::UnsupportedVersion => "Unsupported protocol version",
+        }
+    }
+
+    /// The body of an HTTP refusal.
+    pub fn json(self) -> String {
+        format!("{{\"code\":{},\"message\":\"{}\"}}", self.code(), self.message())
+    }
+}
+
+/// The transport that a request names.
+///
+/// # Errors
+/// Where it names none that is served.
+pub fn transport(query: &Query<'_>) -> Result<Transport, Refusal> {
+    match query.transport {
+        Some("polling") => Ok(Transport::Polling),
+        Some("websocket") => Ok(Transport::WebSocket),
+        _ => Err(Refusal::UnknownTransport),
+    }
+}
+
+/// Decides on a request; `find` looks a session up.
+///
+/// # Errors
+/// With the answer to a request that is not let in.
+pub fn admit<K>(
+    request: &Request<'_>,
+    find: impl FnOnce(&str) -> Option<(K, Transport)>,
+) -> Result<Admitted<K>, Refusal> {
+    let query = &request.query;
+    let transport = transport(query)?;
+    let Some(sid) = query.sid else {
+        return match (request.is_get, request.upgrade, transport) {
+            (false, ..) => Err(Refusal::BadMethod),
+            (true, false, Transport::WebSocket) => Err(Refusal::BadRequest),
+            _ if !query.revision_4 => Err(Refusal::UnsupportedVersion),
+            (true, true, Transport::Polling) => Ok(Admitted::Pointless),
+            (true, ..) => Ok(Admitted::Open(transport)),
+        };
+    };
+    let (key, current) = find(sid).ok_or(Refusal::UnknownSession)?;
+    if (!request.upgrade && transport != current) || !query.revision_4 {
+        return Err(Refusal::BadRequest);
+    }
+    Ok(match (request.upgrade, transport) {
+        (true, Transport::Polling) => Admitted::Pointless,
+        (true, Transport::WebSocket) => Admitted::Upgrade(key),
+        // A session on WebSocket has no plain requests.
+        (false, Transport::WebSocket) => return Err(Refusal::BadRequest),
+        (false, Transport::Polling) => Admitted::Polling(key),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(sid: &str) -> Option<(char, Transport)> {
+        match sid {
+            "p" => Some(('p', Transport::Polling)),
+            "w" => Some(('w', Transport::WebSocket)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn requests_are_decided_on_as_engine_io_does() {
+        use Refusal::{BadMethod, BadRequest, UnknownSession, UnknownTransport, UnsupportedVersion};
+        const GET: (bool, bool) = (true, false);
+        const POST: (bool, bool) = (false, false);
+        const UPGRADE: (bool, bool) = (true, true);
+        for ((is_get, upgrade), query, expected) in [
+            (GET, "EIO=4&transport=polling", Ok(Admitted::Open(Transport::Polling))),
+            (UPGRADE, "EIO=4&transport=websocket", Ok(Admitted::Open(Transport::WebSocket))),
+            (GET, "EIO=3&EIO=4&transport=x&transport=polling", Ok(Admitted::Open(Transport::Polling))),
+            (GET, "EIO=4&transport=polling&sid=", Ok(Admitted::Open(Transport::Polling))),
+            (GET, "EIO=4", Err(UnknownTransport)),
+            (GET, "EIO=4&transport=foo&sid=p", Err(UnknownTransport)),
+            (GET, "EIO=4&transport=webtransport", Err(UnknownTransport)),
+            (UPGRADE, "EIO=4&transport=foo", Err(UnknownTransport)),
+            (GET, "EIO=4&transport=polling&sid=abc", Err(UnknownSession)),
+            (UPGRADE, "EIO=3&transport=websocket&sid=abc", Err(UnknownSession)),
+            (POST, "EIO=4&transport=polling", Err(BadMethod)),
+            (POST, "EIO=3&transport=websocket", Err(BadMethod)),
+            (GET, "EIO=4&transport=websocket", Err(BadRequest)),
+            (GET, "EIO=3&transport=websocket", Err(BadRequest)),
+            (GET, "EIO=3&transport=polling", Err(UnsupportedVersion)),
+            (GET, "EIO=5&transport=polling", Err(UnsupportedVersion)),
+            (GET, "transport=polling", Err(UnsupportedVersion)),
+            (GET, "EIO=4&EIO=3&transport=polling", Err(UnsupportedVersion)),
+            (UPGRADE, "EIO=3&transport=websocket", Err(UnsupportedVersion)),
+            (UPGRADE, "EIO=4&transport=polling", Ok(Admitted::Pointless)),
+            (GET, "EIO=4&transport=polling&sid=p", Ok(Admitted::Polling('p'))),
+            (POST, "EIO=4&transport=polling&t=1&sid=p", Ok(Admitted::Polling('p'))),
+            (POST, "EIO=4&transport=polling&xsid=w&sid=p&sidx=w", Ok(Admitted::Polling('p'))),
+            (GET, "EIO=4&transport=websocket&sid=p", Err(BadRequest)),
+            (GET, "EIO=4&transport=polling&sid=w", Err(BadRequest)),
+            (GET, "EIO=4&transport=websocket&sid=w", Err(BadRequest)),
+            (GET, "EIO=3&transport=polling&sid=p", Err(BadRequest)),
+            (UPGRADE, "EIO=3&transport=websocket&sid=p", Err(BadRequest)),
+            (UPGRADE, "EIO=4&transport=websocket&sid=p", Ok(Admitted::Upgrade('p'))),
+            (UPGRADE, "EIO=4&transport=websocket&sid=w", Ok(Admitted::Upgrade('w'))),
+            (UPGRADE, "EIO=4&transport=polling&sid=p", Ok(Admitted::Pointless)),
+        ] {
+            let request = Request { is_get, upgrade, query: Query::parse(query) };
+            assert_eq!(admit(&request, find), expected, "get {is_get} upgrade {upgrade} {query}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_has_engine_io_s_body() {
+        assert_eq!(Refusal::UnknownSession.json(), r#"{"code":1,"message":"Session ID unknown"}"#);
+    }
+}

@@ -1,0 +1,213 @@
+//! The worker's role: what a process does from `Hello` to its end. It is started by the supervisor with the control
+//! socket as descriptor 0, and knows nothing but what comes over that.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    process::ExitCode,
+    rc::Rc,
+    time::Duration,
+};
+
+use roomd_wire::{Link, LinkError, PROTOCOL_VERSION, ToSupervisor, ToWorker, WorkerConfig, WorkerStats};
+use thiserror::Error;
+use tokio::{sync::oneshot, task::LocalSet};
+
+use crate::{
+    control::{Outbox, WorkerLink},
+    engine::{Engine, Fallback, Incoming, SessionHandler},
+};
+
+/// How often the supervisor hears how this worker does.
+const STATS_INTERVAL: Duration = Duration::from_secs(1);
+/// How long close frames may take when there is no supervisor any more.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// What the layers above the engine are built from.
+pub struct Setup<'a> {
+    /// The worker's configuration.
+    pub config: &'a WorkerConfig,
+    /// The engine, which takes calls already but has no connections yet.
+    pub engine: &'a Engine,
+    /// The stream to the embedded bus's hub, if that is the bus.
+    pub hub: Option<OwnedFd>,
+}
+
+/// The layers above the engine.
+pub struct Layers {
+    /// Hears of sessions and their messages.
+    pub handler: Rc<dyn SessionHandler>,
+    /// Answers requests that are not Engine.IO's.
+    pub fallback: Fallback,
+    /// Writes the figures of these layers into the worker's.
+    pub report: Box<dyn Fn(&mut WorkerStats)>,
+}
+
+/// Why a worker cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Descriptor 0 is no socket.
+    #[error("take the control socket from descriptor 0 (a worker is started by its supervisor, not by hand)")]
+    ControlSocket(#[source] io::Error),
+    /// The runtime could not be built.
+    #[error("start the event loop")]
+    Runtime(#[source] io::Error),
+    /// The control socket failed.
+    #[error("talk with the supervisor")]
+    Link(#[from] LinkError),
+    /// The supervisor speaks another version.
+    #[error(
+        "understand the supervisor: it speaks version {theirs} of the protocol, and this worker {PROTOCOL_VERSION}"
+    )]
+    Version {
+        /// Which one.
+        theirs: u16,
+    },
+    /// The supervisor began with another message.
+    #[error("understand the supervisor: its first message is not `Start`")]
+    NoStart,
+    /// A layer above could not be built.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Runs a worker to its end. `assemble` builds the layers above the engine, inside the event loop; its error is told to the
+/// supervisor in one line.
+pub fn run(assemble: impl FnOnce(Setup<'_>) -> Result<Layers, String>) -> ExitCode {
+    let result = take_control_socket().map_err(StartError::ControlSocket).and_then(|socket| {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
+        LocalSet::new().block_on(&runtime, work(socket, assemble))
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "this worker ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Takes descriptor 0 away from whatever the application may start: a child that inherits it would hold off its end of file.
+fn take_control_socket() -> io::Result<OwnedFd> {
+    let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), 3)?;
+    rustix::net::sockopt::socket_type(&socket)?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(socket)
+}
+
+/// What [`run`] does, on a control socket and inside a `LocalSet` of the caller's.
+///
+/// # Errors
+/// Where the worker could not start, or the control socket failed.
+pub async fn work(
+    socket: OwnedFd,
+    assemble: impl FnOnce(Setup<'_>) -> Result<Layers, String>,
+) -> Result<(), StartError> {
+    let link = Rc::new(WorkerLink::new(socket).map_err(StartError::ControlSocket)?);
+    link.send(&ToSupervisor::Hello { protocol: PROTOCOL_VERSION, pid: std::process::id() }, &[]).await?;
+    let Some((config, hub)) = receive_start(&link).await? else { return Ok(()) };
+    let outbox = Outbox::new(link.clone());
+    let started = Engine::new(&config, outbox.clone()).map_err(|error| error.to_string()).and_then(|engine| {
+        let layers = assemble(Setup { config: &config, engine: &engine, hub })?;
+        Ok((engine, layers))
+    });
+    let (engine, layers) = match started {
+        Ok(started) => started,
+        Err(reason) => {
+            link.send(&ToSupervisor::Failed { reason: reason.clone() }, &[]).await?;
+            return Err(StartError::Refused(reason));
+        }
+    };
+    engine.start(layers.handler, layers.fallback);
+    tokio::task::spawn_local({
+        let outbox = outbox.clone();
+        async move { outbox.run().await }
+    });
+    tokio::task::spawn_local(report(engine.clone(), outbox.clone(), layers.report));
+    outbox.send(ToSupervisor::Ready);
+    serve(&link, &engine, &outbox).await;
+    Ok(())
+}
+
+/// `None`: the supervisor is gone already.
+async fn receive_start(
+    link: &Link<ToSupervisor, ToWorker>,
+) -> Result<Option<(Box<WorkerConfig>, Option<OwnedFd>)>, StartError> {
+    match link.recv().await? {
+        None => Ok(None),
+        Some((ToWorker::Start { protocol, config }, descriptors)) => {
+            if protocol != PROTOCOL_VERSION {
+                let error = StartError::Version { theirs: protocol };
+                link.send(&ToSupervisor::Failed { reason: error.to_string() }, &[]).await?;
+                return Err(error);
+            }
+            Ok(Some((config, descriptors.into_iter().next())))
+        }
+        Some(_) => Err(StartError::NoStart),
+    }
+}
+
+/// Does what the supervisor says, until it is gone or this worker has been drained.
+async fn serve(link: &WorkerLink, engine: &Engine, outbox: &Outbox) {
+    let (over, mut drained) = oneshot::channel();
+    let mut over = Some(over);
+    loop {
+        let received = tokio::select! {
+            received = link.recv() => received,
+            _ = &mut drained => return,
+        };
+        match received {
+            Ok(Some((ToWorker::Drain { within_ms }, _))) => {
+                if let Some(over) = over.take() {
+                    tokio::task::spawn_local(drain(engine.clone(), Duration::from_millis(within_ms), over));
+                }
+            }
+            Ok(Some((message, descriptors))) => obey(engine, outbox, message, descriptors),
+            Err(error @ (LinkError::Decode(_) | LinkError::Encode(_) | LinkError::TooLarge(_))) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a message of the supervisor was ignored");
+            }
+            Ok(None) | Err(LinkError::Io(_)) => {
+                tracing::warn!("the supervisor is gone, and so goes this worker");
+                engine.close_all();
+                return tokio::time::sleep(LAST_WORDS).await;
+            }
+        }
+    }
+}
+
+async fn drain(engine: Engine, within: Duration, over: oneshot::Sender<()>) {
+    engine.drain(within).await;
+    // Nobody listens if the supervisor has gone meanwhile.
+    let _ = over.send(());
+}
+
+fn obey(engine: &Engine, outbox: &Outbox, message: ToWorker, descriptors: Vec<OwnedFd>) {
+    let descriptor = descriptors.into_iter().next();
+    match (message, descriptor) {
+        (ToWorker::Connection { id, peer, moved, read }, Some(socket)) => {
+            engine.accept(Incoming { id, peer, moved, read, socket });
+        }
+        (ToWorker::Relay { .. }, Some(socket)) => engine.accept_relay(socket),
+        (ToWorker::Ping { nonce }, _) => outbox.send(ToSupervisor::Pong { nonce }),
+        (message, _) => tracing::warn!(?message, "a message of the supervisor makes no sense here"),
+    }
+}
+
+/// Tells the supervisor every second how this worker does.
+async fn report(engine: Engine, outbox: Outbox, layers: Box<dyn Fn(&mut WorkerStats)>) {
+    let mut interval = tokio::time::interval(STATS_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let mut stats = WorkerStats {
+            connections: engine.connection_count(),
+            sessions: engine.session_count() as u64,
+            ..WorkerStats::default()
+        };
+        layers(&mut stats);
+        engine.report(&mut stats.counters);
+        outbox.send(ToSupervisor::Stats(Box::new(stats)));
+    }
+}

@@ -1,0 +1,5 @@
+//! The engine in real workers with real sockets; the layer above is an echo.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod harness;
+mod websocket;
