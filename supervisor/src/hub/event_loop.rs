@@ -136,7 +136,7 @@ impl EventLoop {
         match epoll::add(&self.epoll, &peer.socket, EventData::new_u64(key as u64), EventFlags::IN) {
             Ok(()) => {
                 entry.insert(peer);
-                self.shared.counters.workers.fetch_add(1, Relaxed);
+                self.shared.counters.workers.fetch_add(u64::from(id.is_some()), Relaxed);
             }
             Err(error) => self.report(id, Ended::Broken(error.to_string())),
         }
@@ -281,7 +281,7 @@ impl EventLoop {
             // Its socket closes with it, which takes it out of the poll: there is no duplicate of our end.
             let peer = self.peers.remove(key);
             self.routes.remove_peer(key);
-            self.shared.counters.workers.fetch_sub(1, Relaxed);
+            self.shared.counters.workers.fetch_sub(u64::from(peer.id.is_some()), Relaxed);
             self.report(peer.id, ended);
             false
         });
