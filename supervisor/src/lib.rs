@@ -33,6 +33,7 @@ use std::process::ExitCode;
 
 use cli::{Asked, Failure};
 use config::{Config, Environment, Flags, Sources};
+pub use roomd_worker::{chat, protocol::Binary, socketio::*};
 pub use up::up;
 
 /// All that the supervise loop is given.
@@ -54,15 +55,15 @@ pub struct Cluster {
 
 /// The whole program: reads the command line and becomes supervisor, worker, or client of the control socket.
 ///
-/// `worker` is what a worker process does; its error is one line.
-pub fn run(worker: impl FnOnce() -> Result<(), String>) -> ExitCode {
-    match cli::parse(std::env::args_os()).and_then(|asked| carry_out(asked, worker)) {
-        Ok(()) => ExitCode::SUCCESS,
+/// `app` builds the application; it is called in each worker, before any client comes.
+pub fn run(app: impl FnOnce() -> App) -> ExitCode {
+    match cli::parse(std::env::args_os()).and_then(|asked| carry_out(asked, app)) {
+        Ok(code) => code,
         Err(failure) => failure.report(),
     }
 }
 
-fn carry_out(asked: Asked, worker: impl FnOnce() -> Result<(), String>) -> Result<(), Failure> {
+fn carry_out(asked: Asked, app: impl FnOnce() -> App) -> Result<ExitCode, Failure> {
     match asked {
         Asked::Up(flags) => {
             logging::start(&Environment::of_process())?;
@@ -70,7 +71,7 @@ fn carry_out(asked: Asked, worker: impl FnOnce() -> Result<(), String>) -> Resul
         }
         Asked::Worker => {
             logging::start(&Environment::of_process())?;
-            worker().map_err(Failure::Runtime)
+            return Ok(roomd_worker::run(app()));
         }
         Asked::Print(text) => {
             cli::print(text.trim_end());
@@ -84,6 +85,7 @@ fn carry_out(asked: Asked, worker: impl FnOnce() -> Result<(), String>) -> Resul
         Asked::Kill { place, slot, signal } => client(place, async |place| cli::kill(place, slot, signal).await),
         Asked::Wait { place, timeout } => client(place, async |place| cli::wait(place, timeout).await),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 /// Runs a command that talks to a running cluster.

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    roomd::run(|| Err("this build has no worker".into()))
+    roomd::run(roomd::chat::app)
 }

@@ -10,9 +10,14 @@
 //! `protocol` holds the cores of all this, which do no I/O.
 
 pub mod adapter;
+mod assemble;
 pub mod bus;
+pub mod chat;
 pub mod control;
 pub mod engine;
 pub mod page;
 pub mod protocol;
 pub mod run;
+pub mod socketio;
+
+pub use assemble::run;

@@ -18,6 +18,7 @@
 
 pub mod admission;
 mod args;
+pub mod assembly;
 mod binary;
 mod data;
 pub mod deadlines;

@@ -23,6 +23,19 @@ pub(super) fn iso_text(ms: f64) -> Option<String> {
     Some(format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z"))
 }
 
+/// `Date.prototype.toString` of a time in milliseconds since 1970, on a host whose time zone is UTC: how servers tell each
+/// other when a handshake came.
+pub fn js_date(ms: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let ms = i64::try_from(ms).unwrap_or(i64::MAX);
+    let days = ms / DAY_MS;
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (ms % DAY_MS / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
+    let (weekday, month) = (DAYS[(days % 7) as usize], MONTHS[(month - 1) as usize]);
+    format!("{weekday} {month} {day:02} {year} {hour:02}:{minute:02}:{second:02} GMT+0000 (Coordinated Universal Time)")
+}
+
 /// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
 ///
 /// Years are counted from March, so that the leap day ends one, in eras of 400 years (146,097 days).
@@ -42,6 +55,12 @@ fn civil(days: i64) -> (i64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_handshakes_time_is_written_as_javascript_writes_dates() {
+        assert_eq!(js_date(0), "Thu Jan 01 1970 00:00:00 GMT+0000 (Coordinated Universal Time)");
+        assert_eq!(js_date(1_795_493_239_040), "Tue Nov 24 2026 04:07:19 GMT+0000 (Coordinated Universal Time)");
+    }
 
     #[test]
     fn dates_read_as_in_javascript() {

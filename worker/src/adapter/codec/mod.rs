@@ -9,7 +9,7 @@
 //! | `response` | what servers answer |
 //! | `from_json`, `to_json` | arguments to MessagePack and back |
 //! | `msgpack` | the pieces of MessagePack |
-//! | `date` | MessagePack's timestamps as the ISO text that `JSON.stringify` makes of them |
+//! | `date` | JavaScript's dates as text |
 //! | `poison` | which messages end a Node server: a check on all that we send, in debug builds |
 //!
 //! Reading is tolerant where Node is, and hostile bytes yield an error. Node is not: some payloads end every Node
@@ -35,6 +35,7 @@ mod vectors;
 
 pub use broadcast::{Broadcast, Packet, encode_broadcast, sender};
 pub use channel::{Channels, Incoming, random_id};
+pub use date::js_date;
 pub use request::{Request, RequestBody};
 pub use response::{RemoteHandshake, RemoteSocket, Response, ResponseBody};
 pub use target::{Flags, MAX_ROOMS, Room, Selector};

@@ -1,0 +1,74 @@
+//! A whole worker: the engine, the Socket.IO server with its application, the bus, and the page.
+
+use std::{fs, process::ExitCode, rc::Rc};
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode, header};
+use roomd_wire::{BusConfig, WorkerConfig};
+
+use crate::{
+    bus::{Bus, EmbeddedBus, HealthTiming, RedisBus},
+    engine::Fallback,
+    page::{CONTENT_SECURITY_POLICY, Page},
+    run::{self, Layers, Setup},
+    socketio::{App, Io},
+};
+
+/// Runs a worker with this application until it has been told to leave.
+pub fn run(app: App) -> ExitCode {
+    run::run(|setup| assemble(setup, app))
+}
+
+fn assemble(Setup { config, engine, hub }: Setup<'_>, app: App) -> Result<Layers, String> {
+    let io = Io::new(engine.clone(), config.id, app);
+    let timing = HealthTiming::default();
+    let bus: Rc<dyn Bus> = match (&config.bus, hub) {
+        (BusConfig::Embedded, Some(stream)) => {
+            let (bus, driver) = EmbeddedBus::new(stream, timing, Rc::new(io.clone()))
+                .map_err(|error| format!("failed to join the embedded bus: {error}"))?;
+            tokio::task::spawn_local(driver);
+            bus
+        }
+        (BusConfig::Embedded, None) => return Err("the supervisor gave no stream to the embedded bus".into()),
+        (BusConfig::Redis { url }, _) => {
+            let (bus, driver) =
+                RedisBus::new(url, timing, Rc::new(io.clone())).map_err(|error| format!("failed to {error}"))?;
+            tokio::task::spawn_local(driver);
+            bus
+        }
+    };
+    io.attach(bus.clone());
+    engine.on_flush(Rc::new(move || bus.flush()));
+    let fallback = fallback(config)?;
+    let handler = Rc::new(io.clone());
+    Ok(Layers { handler, fallback, report: Box::new(move |stats| io.report(stats)) })
+}
+
+/// Serves the demo page where the Socket.IO path does not.
+fn fallback(config: &WorkerConfig) -> Result<Fallback, String> {
+    let client = match &config.client_file {
+        Some(path) => {
+            let content =
+                fs::read(path).map_err(|error| format!("failed to read client_file {}: {error}", path.display()))?;
+            Some(Bytes::from(content))
+        }
+        None => None,
+    };
+    let page = Page::new(&config.socketio.path, client);
+    Ok(Rc::new(move |request| {
+        let file = page.file(request.uri.path())?;
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            let mut refused = Response::new(Bytes::new());
+            *refused.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            refused.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+            return Some(refused);
+        }
+        let response = Response::builder()
+            .header(header::CONTENT_TYPE, file.content_type)
+            .header(header::CACHE_CONTROL, "no-cache")
+            .header(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY)
+            .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+            .body(file.body);
+        response.ok()
+    }))
+}

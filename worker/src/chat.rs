@@ -1,0 +1,53 @@
+//! The built-in application: the chat of the project's first example.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::socketio::{Ack, App, Socket};
+
+/// The room that everybody begins in.
+const HOME: &str = "general";
+
+#[derive(Serialize)]
+struct Message<'a> {
+    user: &'a str,
+    text: &'a str,
+    /// Milliseconds since 1970.
+    timestamp: u64,
+}
+
+/// The application.
+pub fn app() -> App {
+    App::new().namespace("/", |namespace| {
+        namespace
+            .on_connect(async |socket: Socket| {
+                socket.join(HOME);
+            })
+            .on("chatMessage", async |socket: Socket, text: String, _: Ack| {
+                say(&socket, HOME, socket.id(), &text);
+            })
+            .on("joinRoom", async |socket: Socket, room: String, _: Ack| {
+                for old in socket.rooms().iter().skip(1) {
+                    socket.leave(old);
+                }
+                socket.join(&room);
+                say(&socket, &room, "System", &format!("Client {} joined {room}", socket.id()));
+            })
+            .on("roomMessage", async |socket: Socket, (room, text): (String, String), _: Ack| {
+                say(&socket, &room, socket.id(), &text);
+            })
+            .on_disconnect(async |socket: Socket, _reason| {
+                say(&socket, HOME, "System", &format!("Client {} disconnected", socket.id()));
+            })
+    })
+}
+
+/// Sends a message to a room, on all workers.
+fn say(socket: &Socket, room: &str, user: &str, text: &str) {
+    let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    if let Some(namespace) = socket.io().of(socket.namespace()) {
+        let sent = namespace.sockets().to(room).emit("message", Message { user, text, timestamp });
+        debug_assert!(sent.is_ok(), "a message has a JSON form");
+    }
+}

@@ -1,0 +1,116 @@
+//! Answers to events, in both directions.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Io, SocketId, server::NamespaceIndex};
+use crate::protocol::{Data, EncodeError};
+
+/// How to answer a client's event. Dropping it without an answer is legal: the client then waits in vain.
+pub struct Ack {
+    pub(super) io: Io,
+    pub(super) namespace: NamespaceIndex,
+    pub(super) socket: SocketId,
+    pub(super) id: Option<u64>,
+}
+
+/// How to answer another server's event.
+pub struct ServerAck(pub(super) Option<Box<dyn FnOnce(Option<Data>)>>);
+
+/// Why an answer did not come.
+#[derive(Debug, thiserror::Error)]
+pub enum AckError {
+    /// The time was over.
+    #[error("get an answer within {0:?}")]
+    Timeout(Duration),
+    /// The client left.
+    #[error("get an answer: the client has disconnected")]
+    Disconnected,
+    /// The event could not be sent.
+    #[error("send an event")]
+    Encode(#[from] EncodeError),
+}
+
+/// Who waits for a client's answer.
+pub(super) enum Waiting {
+    /// For one client.
+    One(SocketId, oneshot::Sender<Data>),
+    /// For each client that got a broadcast; those that have not answered yet.
+    Many(rustc_hash::FxHashSet<SocketId>, mpsc::UnboundedSender<Option<Data>>),
+}
+
+impl Ack {
+    /// Whether the client wants an answer.
+    pub fn is_wanted(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// Answers: a tuple for several arguments, `()` for none, else one. Does nothing where no answer is wanted.
+    ///
+    /// # Errors
+    /// Where a value has no JSON form.
+    pub fn send(self, args: impl Serialize) -> Result<(), EncodeError> {
+        let Some(id) = self.id else { return Ok(()) };
+        let data = Data::ack(&args)?;
+        self.io.0.answer(self.namespace, self.socket, id, &data);
+        Ok(())
+    }
+
+    /// Answers with arguments as they came from somebody else.
+    pub fn send_data(self, data: &Data) {
+        if let Some(id) = self.id {
+            self.io.0.answer(self.namespace, self.socket, id, data);
+        }
+    }
+}
+
+impl ServerAck {
+    /// Whether the other server wants an answer.
+    pub fn is_wanted(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Answers. Only one argument travels between servers.
+    ///
+    /// # Errors
+    /// Where the value has no JSON form.
+    pub fn send(self, value: impl Serialize) -> Result<(), EncodeError> {
+        if let Some(answer) = self.0 {
+            answer(Some(Data::value(&value)?));
+        }
+        Ok(())
+    }
+}
+
+/// What a request to all servers or clients brought in.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Answers<T> {
+    /// The answers, in the order they came.
+    pub answers: Vec<T>,
+    /// How many were expected, as far as known.
+    pub expected: usize,
+}
+
+/// Why a request to all servers or clients did not bring all answers in.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError<T> {
+    /// Some did not come in time.
+    #[error("get all answers within {within:?}: only {} came of {}", partial.answers.len(), partial.expected)]
+    Timeout {
+        /// How long it was waited.
+        within: Duration,
+        /// What did come.
+        partial: Answers<T>,
+    },
+    /// The bus could not be asked how many servers there are.
+    #[error("reach the other servers")]
+    Bus(#[from] crate::bus::BusError),
+    /// The request could not be written.
+    #[error("write the request")]
+    Encode(#[from] EncodeError),
+    /// The request could not be written in the adapter's format.
+    #[error("write the request")]
+    Write(#[from] crate::adapter::codec::WriteError),
+}

@@ -1,0 +1,148 @@
+//! To many sockets at once, in the whole cluster.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use smallvec::SmallVec;
+
+use super::{
+    Io,
+    ack::{Answers, RequestError},
+    server::NamespaceIndex,
+};
+use crate::{
+    adapter::codec::{Flags, RemoteSocket, Room, Selector, WriteError},
+    protocol::{Data, EncodeError},
+};
+
+/// How long a request to other servers waits for its answers, as the official adapter's `requestsTimeout`.
+pub const REQUESTS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whom and how: collected by its methods, used by the last of them.
+///
+/// Without a room it is all sockets of the namespace; with several it is those in any of them, each once.
+#[derive(Clone)]
+pub struct Broadcast<'a> {
+    io: &'a Io,
+    namespace: NamespaceIndex,
+    rooms: SmallVec<[&'a str; 2]>,
+    except: SmallVec<[&'a str; 2]>,
+    flags: Flags,
+    local: bool,
+    within: Option<Duration>,
+}
+
+impl<'a> Broadcast<'a> {
+    pub(super) fn new(io: &'a Io, namespace: NamespaceIndex) -> Self {
+        Broadcast {
+            io,
+            namespace,
+            rooms: SmallVec::new(),
+            except: SmallVec::new(),
+            flags: Flags::default(),
+            local: false,
+            within: None,
+        }
+    }
+
+    /// To the sockets in this room, too. A socket's id is a room.
+    #[must_use]
+    pub fn to(mut self, room: &'a str) -> Self {
+        self.rooms.push(room);
+        self
+    }
+
+    /// Not to the sockets in this room.
+    #[must_use]
+    pub fn except(mut self, room: &'a str) -> Self {
+        self.except.push(room);
+        self
+    }
+
+    /// Only to the sockets of this worker.
+    #[must_use]
+    pub fn local(mut self) -> Self {
+        self.local = true;
+        self
+    }
+
+    /// May be lost for a client that cannot take it now.
+    #[must_use]
+    pub fn volatile(mut self) -> Self {
+        self.flags.volatile = true;
+        self
+    }
+
+    /// How long to wait for answers; else [`REQUESTS_TIMEOUT`].
+    #[must_use]
+    pub fn timeout(mut self, within: Duration) -> Self {
+        self.within = Some(within);
+        self
+    }
+
+    /// Sends an event. `args`: a tuple for several, `()` for none, else one.
+    ///
+    /// # Errors
+    /// Where a value has no JSON form.
+    pub fn emit(&self, event: &str, args: impl Serialize) -> Result<(), EncodeError> {
+        self.emit_data(&Data::event(event, &args)?);
+        Ok(())
+    }
+
+    /// Sends an event as it came from somebody else: an array of its name and its arguments.
+    pub fn emit_data(&self, event: &Data) {
+        self.io.0.broadcast(self.namespace, &self.rooms, &self.except, self.flags, self.local, event);
+    }
+
+    /// Sends an event and waits for one answer of each client, over all servers.
+    ///
+    /// # Errors
+    /// Where a value has no JSON form, or not all answers come in time: then with those that did.
+    pub async fn emit_with_ack(
+        &self,
+        event: &str,
+        args: impl Serialize,
+    ) -> Result<Answers<Option<Data>>, RequestError<Option<Data>>> {
+        let data = Data::event(event, &args)?;
+        let within = self.within.unwrap_or(REQUESTS_TIMEOUT);
+        self.io.broadcast_with_ack(self.namespace, self.selector(), self.flags, self.local, data, within).await
+    }
+
+    /// What is known of these sockets, over all servers.
+    ///
+    /// # Errors
+    /// Where not all servers answer in time: then with what those did that answered.
+    pub async fn fetch_sockets(&self) -> Result<Answers<RemoteSocket>, RequestError<RemoteSocket>> {
+        let within = self.within.unwrap_or(REQUESTS_TIMEOUT);
+        self.io.fetch_sockets(self.namespace, self.selector(), self.local, within).await
+    }
+
+    /// Makes these sockets join a room.
+    ///
+    /// # Errors
+    /// Where the order to the other servers cannot be written.
+    pub fn sockets_join(&self, room: &str) -> Result<(), WriteError> {
+        self.io.sockets_join(self.namespace, self.selector(), &[Room::from(room)], self.local)
+    }
+
+    /// Makes these sockets leave a room.
+    ///
+    /// # Errors
+    /// Where the order to the other servers cannot be written.
+    pub fn sockets_leave(&self, room: &str) -> Result<(), WriteError> {
+        self.io.sockets_leave(self.namespace, self.selector(), &[Room::from(room)], self.local)
+    }
+
+    /// Makes these sockets leave the namespace; with `close` their sessions end.
+    ///
+    /// # Errors
+    /// Where the order to the other servers cannot be written.
+    pub fn disconnect_sockets(&self, close: bool) -> Result<(), WriteError> {
+        self.io.disconnect_sockets(self.namespace, self.selector(), close, self.local)
+    }
+
+    fn selector(&self) -> Selector {
+        let rooms = |names: &[&str]| names.iter().map(|&name| Room::from(name)).collect();
+        Selector { rooms: rooms(&self.rooms), except: rooms(&self.except) }
+    }
+}

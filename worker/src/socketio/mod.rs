@@ -1,0 +1,76 @@
+//! The Socket.IO server of one worker: namespaces, sockets, rooms, and what an application does with them.
+//!
+//! ```text
+//! engine ─► server (packets) ─► app (handlers) ─► Socket, Broadcast ─► publish ─► engine, bus
+//!                │                                                        ▲
+//!              rooms                              bus ─► publish, requests ┘
+//! ```
+//!
+//! # An application
+//!
+//! ```
+//! use roomd_worker::socketio::{Ack, App, Socket};
+//!
+//! let app = App::new().namespace("/", |namespace| {
+//!     namespace
+//!         .on_connect(async |socket: Socket| {
+//!             socket.join("lobby");
+//!         })
+//!         .on("say", async |socket: Socket, text: String, ack: Ack| {
+//!             let sent = socket.to("lobby").emit("said", (socket.id(), text));
+//!             let _ = ack.send(sent.is_ok());
+//!         })
+//! });
+//! ```
+
+mod ack;
+mod app;
+mod broadcast;
+mod handlers;
+mod pending;
+mod publish;
+mod requests;
+mod rooms;
+mod server;
+mod socket;
+mod socket_id;
+
+use std::rc::Rc;
+
+use roomd_wire::{WorkerId, WorkerStats};
+
+pub use ack::{Ack, AckError, Answers, RequestError, ServerAck};
+pub use app::{App, ConnectError, Connecting, Namespace};
+pub use broadcast::{Broadcast, REQUESTS_TIMEOUT};
+pub use requests::{Namespaced, ServerEmitError};
+pub use rooms::MAX_ROOMS_PER_SOCKET;
+pub use socket::Socket;
+pub use socket_id::SocketId;
+
+use crate::{bus::Bus, engine::Engine};
+
+/// The server of one worker, and through the bus the whole cluster. A clone is another handle to it.
+#[derive(Clone)]
+pub struct Io(Rc<server::Inner>);
+
+impl Io {
+    /// The server of an application, above an engine. It needs [`Io::attach`] to reach other workers.
+    pub fn new(engine: Engine, worker: WorkerId, app: App) -> Self {
+        Io(Rc::new(server::Inner::new(engine, worker, app, fastrand::Rng::new())))
+    }
+
+    /// Names the bus, once.
+    pub fn attach(&self, bus: Rc<dyn Bus>) {
+        self.0.attach(bus);
+    }
+
+    /// A namespace that the application declared.
+    pub fn of(&self, name: &str) -> Option<Namespaced<'_>> {
+        Some(Namespaced::new(self, self.0.namespace(name)?))
+    }
+
+    /// Writes this layer's figures into the worker's.
+    pub fn report(&self, stats: &mut WorkerStats) {
+        self.0.report(stats);
+    }
+}

@@ -1,0 +1,184 @@
+//! Broadcasts: to the sockets here, and over the bus to those elsewhere.
+
+use bytes::Bytes;
+use roomd_wire::{BusHealth, Generation, Slot, WorkerId};
+use rustc_hash::FxHashMap;
+
+use super::{
+    Io,
+    server::{Inner, NamespaceIndex, count},
+};
+use crate::{
+    adapter::{
+        codec::{self, Flags, Incoming, Room, Selector},
+        envelope::{self, Names},
+    },
+    bus::{BusHandler, Routing},
+    protocol::{Data, Encoded},
+};
+
+/// The newest broadcast heard of each slot's worker: what comes again is dropped (design D13).
+#[derive(Default)]
+pub(super) struct Heard(FxHashMap<Slot, (Generation, u64)>);
+
+impl Heard {
+    /// Whether it is new. Broadcasts of one worker come in their order.
+    fn is_new(&mut self, origin: WorkerId, sequence: u64) -> bool {
+        let newest = (origin.generation, sequence);
+        match self.0.get_mut(&origin.slot) {
+            // An old generation still drains beside the new one: its last words must not be taken for echoes.
+            Some(known) if known.0 == newest.0 => std::mem::replace(known, newest.max(*known)) < newest,
+            Some(known) if known.0 > newest.0 => true,
+            _ => {
+                self.0.insert(origin.slot, newest);
+                true
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Sends an event to the sockets here at once, and to the bus.
+    pub(super) fn broadcast(
+        &self,
+        namespace: NamespaceIndex,
+        rooms: &[&str],
+        except: &[&str],
+        flags: Flags,
+        local: bool,
+        event: &Data,
+    ) {
+        let packet = Encoded::event(&self.declared(namespace).name, None, event);
+        // First here: clients of this worker never wait for the bus.
+        self.deliver(namespace, rooms, except, flags.volatile, &packet);
+        if !local {
+            self.publish(namespace, rooms, except, flags, event, &packet);
+        }
+    }
+
+    /// Sends a packet to the sockets here.
+    pub(super) fn deliver(
+        &self,
+        namespace: NamespaceIndex,
+        rooms: &[&str],
+        except: &[&str],
+        volatile: bool,
+        packet: &Encoded,
+    ) {
+        let state = self.state.borrow();
+        let members = &state.namespaces[usize::from(namespace)];
+        let sessions = members.rooms.select(rooms, except).map(|member| members.sockets[member as usize].session);
+        match volatile {
+            false => self.engine.send_many(sessions, packet),
+            true => self.engine.send_many_volatile(sessions, packet),
+        }
+    }
+
+    fn publish(
+        &self,
+        namespace: NamespaceIndex,
+        rooms: &[&str],
+        except: &[&str],
+        flags: Flags,
+        event: &Data,
+        packet: &Encoded,
+    ) {
+        let Some(bus) = self.bus.get() else { return };
+        let declared = self.declared(namespace);
+        let sequence = self.sequence.get() + 1;
+        self.sequence.set(sequence);
+        let own = (bus.routing() == Routing::Exact)
+            .then(|| envelope::encode(self.worker, sequence, flags.volatile, rooms, except, packet))
+            .flatten();
+        let message = own.map_or_else(
+            || codec::encode_broadcast(&declared.uid, &declared.name, event, &selector(rooms, except), flags),
+            Ok,
+        );
+        match (message, rooms) {
+            (Ok(message), [room]) => bus.publish(&declared.channels.room(room), &message),
+            (Ok(message), _) => bus.publish(declared.channels.broadcast(), &message),
+            (Err(error), _) => return tracing::warn!(%error, "a broadcast stayed on this worker"),
+        }
+        self.engine.schedule_flush();
+    }
+
+    /// A broadcast came from elsewhere.
+    fn hear(&self, namespace: NamespaceIndex, room: Option<&str>, message: &Bytes) {
+        // Most are for rooms that have no member here: those are not read.
+        if room.is_some_and(|room| !self.state.borrow().namespaces[usize::from(namespace)].rooms.has(room)) {
+            return;
+        }
+        if envelope::is_envelope(message) {
+            let Ok(envelope) = envelope::decode(message) else { return count(&self.counters.bus_malformed) };
+            let own = envelope.origin == self.worker;
+            if !own && self.heard.borrow_mut().is_new(envelope.origin, envelope.sequence) {
+                self.deliver(namespace, &envelope.rooms, &envelope.except, envelope.volatile, &envelope.packet);
+            }
+            return;
+        }
+        let declared = self.declared(namespace);
+        if codec::sender(message).is_some_and(|uid| uid == declared.uid) {
+            return;
+        }
+        match codec::Broadcast::decode(message) {
+            Ok(broadcast) if broadcast.packet.nsp == *declared.name => {
+                let Some((rooms, except)) = names(&broadcast.target) else { return };
+                self.deliver(namespace, &rooms, &except, broadcast.flags.volatile, &broadcast.packet.encode(None));
+            }
+            Ok(_of_another_namespace) => {}
+            Err(error) => {
+                count(&self.counters.bus_malformed);
+                tracing::debug!(%error, "a broadcast from the bus was not understood");
+            }
+        }
+    }
+}
+
+fn selector(rooms: &[&str], except: &[&str]) -> Selector {
+    let rooms_of = |names: &[&str]| names.iter().map(|&name| Room::from(name)).collect();
+    Selector { rooms: rooms_of(rooms), except: rooms_of(except) }
+}
+
+/// The names in a selector. `None` where it names rooms of which none can have members here, who are only ever in rooms with a
+/// text for a name: then it is for nobody, and not for all.
+pub(super) fn names(target: &Selector) -> Option<(Names<'_>, Names<'_>)> {
+    let rooms: Names<'_> = target.rooms.iter().filter_map(Room::text).collect();
+    let except = target.except.iter().filter_map(Room::text).collect();
+    (!rooms.is_empty() || target.rooms.is_empty()).then_some((rooms, except))
+}
+
+impl BusHandler for Io {
+    fn message(&self, channel: &str, payload: Bytes) {
+        for (namespace, declared) in (0..).zip(&self.0.namespaces) {
+            match declared.channels.classify(channel) {
+                Some(Incoming::Broadcast { room }) => return self.0.hear(namespace, room, &payload),
+                Some(Incoming::Request) => return self.requested(namespace, &payload),
+                Some(Incoming::Response) => return self.responded(namespace, &payload),
+                None => {}
+            }
+        }
+    }
+
+    fn health_changed(&self, _health: &BusHealth) {
+        // Reported with the figures; the bus itself says it in the log.
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broadcast_that_comes_again_is_dropped_and_an_old_generations_last_ones_are_not() {
+        let worker = |generation| WorkerId { slot: Slot(1), generation: Generation(generation) };
+        let mut heard = Heard::default();
+        assert!(heard.is_new(worker(1), 1));
+        assert!(heard.is_new(worker(1), 2));
+        assert!(!heard.is_new(worker(1), 2));
+        assert!(!heard.is_new(worker(1), 1));
+        assert!(heard.is_new(worker(2), 1));
+        assert!(heard.is_new(worker(1), 3));
+        assert!(heard.is_new(worker(2), 2));
+        assert!(!heard.is_new(worker(2), 2));
+    }
+}

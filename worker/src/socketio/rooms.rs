@@ -1,0 +1,287 @@
+//! Who is in which room, in one namespace of one worker. No I/O.
+//!
+//! Every socket is in the room of its own id without an entry here: that room is found by [`Rooms::own`].
+
+use std::{cell::Cell, rc::Rc};
+
+use indexmap::IndexSet;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+use slab::Slab;
+use smallvec::SmallVec;
+
+use super::SocketId;
+
+/// The most rooms that one socket can be in: what a client can make an application join is bounded.
+pub const MAX_ROOMS_PER_SOCKET: usize = 1000;
+
+/// Names a socket inside a namespace, for as long as it is there.
+pub type Member = u32;
+
+/// The rooms of a namespace.
+#[derive(Default)]
+pub struct Rooms {
+    names: FxHashMap<Rc<str>, usize>,
+    rooms: Slab<Room>,
+    own: FxHashMap<SocketId, Member>,
+    members: FxHashMap<Member, Joined>,
+    /// Raised for each selection, so that marks of earlier ones mean nothing.
+    epoch: Cell<u32>,
+}
+
+struct Room {
+    name: Rc<str>,
+    members: IndexSet<Member, FxBuildHasher>,
+}
+
+#[derive(Default)]
+struct Joined {
+    rooms: SmallVec<[u32; 2]>,
+    /// The selection that has seen this socket last.
+    mark: Cell<u32>,
+}
+
+/// What a change of membership did to the room as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// The room began with it.
+    Created,
+    /// It joined or left a room that was there before and is there still.
+    Moved,
+    /// The room ended with it.
+    Deleted,
+    /// It was so already.
+    Nothing,
+    /// It is in [`MAX_ROOMS_PER_SOCKET`] rooms.
+    Refused,
+}
+
+impl Rooms {
+    /// A socket is there, in the room of its own id.
+    pub fn add(&mut self, member: Member, id: SocketId) {
+        self.own.insert(id, member);
+        self.members.insert(member, Joined::default());
+    }
+
+    /// A socket is gone. Calls back with each room that ended with it.
+    pub fn remove(&mut self, member: Member, id: SocketId, mut deleted: impl FnMut(&str)) {
+        self.own.remove(&id);
+        for room in self.members.remove(&member).map(|joined| joined.rooms).unwrap_or_default() {
+            self.leave_room(member, room as usize, &mut deleted);
+        }
+    }
+
+    /// The socket with this id.
+    pub fn own(&self, id: &SocketId) -> Option<Member> {
+        self.own.get(id).copied()
+    }
+
+    /// A socket joins a room.
+    pub fn join(&mut self, member: Member, id: SocketId, name: &str) -> Change {
+        if name.as_bytes() == id.as_bytes() {
+            return Change::Nothing;
+        }
+        let Some(joined) = self.members.get_mut(&member) else { return Change::Nothing };
+        let known = self.names.get(name).copied();
+        if known.is_some_and(|room| joined.rooms.contains(&(room as u32))) {
+            return Change::Nothing;
+        }
+        if joined.rooms.len() >= MAX_ROOMS_PER_SOCKET {
+            return Change::Refused;
+        }
+        let (room, change) = match known {
+            Some(room) => (room, Change::Moved),
+            None => {
+                let name: Rc<str> = name.into();
+                let room = self.rooms.insert(Room { name: name.clone(), members: IndexSet::default() });
+                self.names.insert(name, room);
+                (room, Change::Created)
+            }
+        };
+        joined.rooms.push(room as u32);
+        self.rooms[room].members.insert(member);
+        change
+    }
+
+    /// A socket leaves a room. The room of its own id is not left.
+    pub fn leave(&mut self, member: Member, name: &str) -> Change {
+        let Some(&room) = self.names.get(name) else { return Change::Nothing };
+        let Some(joined) = self.members.get_mut(&member) else { return Change::Nothing };
+        let Some(at) = joined.rooms.iter().position(|&joined| joined as usize == room) else { return Change::Nothing };
+        joined.rooms.swap_remove(at);
+        let mut change = Change::Moved;
+        self.leave_room(member, room, &mut |_| change = Change::Deleted);
+        change
+    }
+
+    fn leave_room(&mut self, member: Member, room: usize, deleted: &mut impl FnMut(&str)) {
+        let members = &mut self.rooms[room].members;
+        members.swap_remove(&member);
+        if members.is_empty() {
+            let room = self.rooms.remove(room);
+            self.names.remove(&room.name);
+            deleted(&room.name);
+        }
+    }
+
+    /// The rooms a socket is in, but for that of its own id.
+    pub fn of(&self, member: Member) -> impl Iterator<Item = &Rc<str>> {
+        let rooms = self.members.get(&member).map_or(&[][..], |joined| &joined.rooms);
+        rooms.iter().map(|&room| &self.rooms[room as usize].name)
+    }
+
+    /// Whether a room has a member here; the room of a socket's own id counts.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains_key(name) || SocketId::parse(name).is_some_and(|id| self.own.contains_key(&id))
+    }
+
+    /// How many rooms there are, own ones not counted.
+    pub fn count(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// The names of all rooms, own ones not counted.
+    pub fn names(&self) -> impl Iterator<Item = &Rc<str>> {
+        self.names.keys()
+    }
+
+    /// Every socket in any of `rooms` (all where there is none) that is in none of `except`, each once.
+    pub fn select<'a, N: AsRef<str>>(&'a self, rooms: &'a [N], except: &'a [N]) -> impl Iterator<Item = Member> + 'a {
+        let epoch = self.epoch.get().wrapping_add(1).max(1);
+        self.epoch.set(epoch);
+        // One room and no exception, the usual case, needs no marks.
+        let marked = rooms.len() > 1 || !except.is_empty();
+        for member in except.iter().flat_map(|name| self.members_of(name.as_ref())) {
+            if let Some(joined) = self.members.get(&member) {
+                joined.mark.set(epoch);
+            }
+        }
+        let all = rooms.is_empty().then(|| self.members.keys().copied()).into_iter().flatten();
+        let some = rooms.iter().flat_map(|name| self.members_of(name.as_ref()));
+        all.chain(some).filter(move |member| {
+            !marked || self.members.get(member).is_some_and(|joined| joined.mark.replace(epoch) != epoch)
+        })
+    }
+
+    fn members_of(&self, name: &str) -> impl Iterator<Item = Member> {
+        let named = self.names.get(name).map(|&room| &self.rooms[room].members);
+        let own = SocketId::parse(name).and_then(|id| self.own(&id));
+        // Somebody else can have joined a room of that name, but the one whose id it is need not have.
+        named.into_iter().flatten().copied().chain(own)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    fn id(member: Member) -> SocketId {
+        SocketId::parse(&format!("socket-id-{member:010}")).unwrap()
+    }
+
+    fn selected(rooms: &Rooms, names: &[&str], except: &[&str]) -> Vec<Member> {
+        let mut members: Vec<_> = rooms.select(names, except).collect();
+        members.sort_unstable();
+        members
+    }
+
+    #[test]
+    fn a_selection_has_each_socket_once_and_none_of_the_excepted() {
+        let mut rooms = Rooms::default();
+        (0..4).for_each(|member| rooms.add(member, id(member)));
+        for (member, name) in [(0, "a"), (1, "a"), (1, "b"), (2, "b")] {
+            rooms.join(member, id(member), name);
+        }
+        assert_eq!(selected(&rooms, &["a", "b"], &[]), [0, 1, 2]);
+        assert_eq!(selected(&rooms, &["a", "b"], &["b"]), [0]);
+        assert_eq!(selected(&rooms, &[], &[]), [0, 1, 2, 3]);
+        assert_eq!(selected(&rooms, &[], &["a", id(3).as_str()]), [2]);
+        assert_eq!(selected(&rooms, &[id(2).as_str()], &[]), [2]);
+        assert_eq!(selected(&rooms, &["a", id(0).as_str()], &[]), [0, 1]);
+        assert_eq!(selected(&rooms, &["none"], &[]), [0; 0]);
+    }
+
+    #[test]
+    fn rooms_per_socket_are_bounded() {
+        let mut rooms = Rooms::default();
+        rooms.add(0, id(0));
+        for room in 0..MAX_ROOMS_PER_SOCKET {
+            assert_eq!(rooms.join(0, id(0), &room.to_string()), Change::Created);
+        }
+        assert_eq!(rooms.join(0, id(0), "one more"), Change::Refused);
+        assert_eq!(rooms.leave(0, "7"), Change::Deleted);
+        assert_eq!(rooms.join(0, id(0), "one more"), Change::Created);
+    }
+
+    /// Random joins, leaves and ends against a map of sets.
+    #[test]
+    fn membership_is_what_a_plain_model_says() {
+        let seed =
+            std::env::var("ROOMD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+        println!("ROOMD_SEED={seed}");
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let (mut rooms, mut model) = (Rooms::default(), BTreeMap::<String, BTreeSet<Member>>::new());
+        let mut there = BTreeSet::new();
+        for step in 0..30_000 {
+            let (member, name) = (rng.u32(..20), format!("room{}", rng.u8(..12)));
+            match rng.u8(..10) {
+                0 if there.insert(member) => rooms.add(member, id(member)),
+                1 if there.remove(&member) => {
+                    let mut ended = BTreeSet::new();
+                    rooms.remove(member, id(member), |name| {
+                        ended.insert(name.to_owned());
+                    });
+                    for members in model.values_mut() {
+                        members.remove(&member);
+                    }
+                    let expected: BTreeSet<_> =
+                        model.extract_if(.., |_, members| members.is_empty()).map(|(name, _)| name).collect();
+                    assert_eq!(ended, expected, "step {step}");
+                }
+                2..6 if there.contains(&member) => {
+                    let created = !model.contains_key(&name);
+                    let joined = model.entry(name.clone()).or_default().insert(member);
+                    let expected = if created {
+                        Change::Created
+                    } else if joined {
+                        Change::Moved
+                    } else {
+                        Change::Nothing
+                    };
+                    assert_eq!(rooms.join(member, id(member), &name), expected, "step {step}");
+                }
+                6..9 => {
+                    let left = model.get_mut(&name).is_some_and(|members| members.remove(&member));
+                    let deleted = model.get(&name).is_some_and(BTreeSet::is_empty);
+                    if deleted {
+                        model.remove(&name);
+                    }
+                    let expected = if deleted {
+                        Change::Deleted
+                    } else if left {
+                        Change::Moved
+                    } else {
+                        Change::Nothing
+                    };
+                    assert_eq!(rooms.leave(member, &name), expected, "step {step}");
+                }
+                _ => {
+                    let other = format!("room{}", rng.u8(..12));
+                    let empty = BTreeSet::new();
+                    let (a, b) = (model.get(&name).unwrap_or(&empty), model.get(&other).unwrap_or(&empty));
+                    assert_eq!(
+                        selected(&rooms, &[&name, &other], &[]),
+                        a.union(b).copied().collect::<Vec<_>>(),
+                        "step {step}"
+                    );
+                    assert_eq!(selected(&rooms, &[&name], &[&other]), a.difference(b).copied().collect::<Vec<_>>());
+                    assert_eq!(selected(&rooms, &[], &[]), there.iter().copied().collect::<Vec<_>>());
+                    assert_eq!(rooms.has(&name), model.contains_key(&name));
+                }
+            }
+            assert_eq!(rooms.count(), model.len());
+        }
+    }
+}

@@ -1,0 +1,514 @@
+//! The server's state and the way of a packet from a client.
+//!
+//! State is borrowed shortly, and never while the application is called. The engine may be called with state borrowed: it
+//! never calls back from inside a call.
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+};
+
+use bytes::Bytes;
+use roomd_wire::{WorkerId, WorkerStats};
+use rustc_hash::FxHashMap;
+use serde_json::Value;
+use slab::Slab;
+use smallvec::SmallVec;
+
+use super::{
+    Ack, ConnectError, Connecting, Io, Socket, SocketId,
+    ack::Waiting,
+    app::{App, Namespace},
+    handlers::{self, Panics},
+    pending::Pending,
+    publish::Heard,
+    rooms::{Member, Rooms},
+};
+use crate::{
+    adapter::codec::{Channels, random_id},
+    bus::{Bus, Routing},
+    engine::{CloseReason, Engine, Handshake, SessionHandler, SessionKey},
+    protocol::{
+        Data, Encoded, PacketType,
+        assembly::{Assembly, Complete, Text},
+    },
+};
+
+/// What every channel's name begins with, as the official adapter's option `key` has it.
+const CHANNEL_PREFIX: &str = "socket.io";
+
+/// Place of a namespace in the list of those that the application declared.
+pub(super) type NamespaceIndex = u16;
+
+/// The Socket.IO server of one worker.
+pub(super) struct Inner {
+    pub(super) engine: Engine,
+    pub(super) worker: WorkerId,
+    pub(super) bus: OnceCell<Rc<dyn Bus>>,
+    pub(super) namespaces: Vec<Declared>,
+    index: HashMap<String, NamespaceIndex>,
+    pub(super) state: RefCell<State>,
+    pub(super) panics: Panics,
+    pub(super) counters: Counters,
+    pub(super) rng: RefCell<fastrand::Rng>,
+    /// Numbers this worker's own broadcasts.
+    pub(super) sequence: Cell<u64>,
+    pub(super) heard: RefCell<Heard>,
+}
+
+/// A namespace as the application declared it. Never changes.
+pub(super) struct Declared {
+    pub(super) name: Rc<str>,
+    pub(super) handlers: Namespace,
+    pub(super) channels: Channels,
+    pub(super) uid: String,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) sessions: FxHashMap<SessionKey, Session>,
+    /// In the order of [`Inner::namespaces`].
+    pub(super) namespaces: Vec<Members>,
+}
+
+/// What is known of a session here.
+pub(super) struct Session {
+    pub(super) handshake: Rc<Handshake>,
+    assembly: Assembly,
+    /// Its sockets; nearly every client has one.
+    sockets: SmallVec<[(NamespaceIndex, Member); 2]>,
+}
+
+/// The sockets of one namespace.
+#[derive(Default)]
+pub(super) struct Members {
+    pub(super) sockets: Slab<SocketState>,
+    pub(super) rooms: Rooms,
+    /// Sockets that are in no room: middleware has not agreed yet, or they are just leaving.
+    apart: FxHashMap<SocketId, Member>,
+    /// Numbers events whose answer is wanted, for all sockets together: so a broadcast has one number.
+    pub(super) next_ack: u64,
+    pub(super) waiting: FxHashMap<u64, Waiting>,
+    pub(super) pending: FxHashMap<String, Pending>,
+}
+
+/// One client in one namespace.
+pub(super) struct SocketState {
+    pub(super) id: SocketId,
+    pub(super) session: SessionKey,
+    pub(super) auth: Option<Box<Value>>,
+    pub(super) data: Option<Box<Value>>,
+}
+
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) events_in: Cell<u64>,
+    pub(super) bad_events: Cell<u64>,
+    pub(super) bus_malformed: Cell<u64>,
+}
+
+impl Inner {
+    pub(super) fn new(engine: Engine, worker: WorkerId, app: App, mut rng: fastrand::Rng) -> Self {
+        let mut namespaces: Vec<_> = app.namespaces.into_iter().collect();
+        namespaces.sort_by(|a, b| a.0.cmp(&b.0));
+        let namespaces: Vec<_> = namespaces
+            .into_iter()
+            .map(|(name, handlers)| {
+                let uid = random_id(&mut rng);
+                let channels = Channels::new(CHANNEL_PREFIX, &name, &uid);
+                Declared { name: name.into(), handlers, channels, uid }
+            })
+            .collect();
+        let index = (0..).zip(&namespaces).map(|(index, declared)| (declared.name.to_string(), index)).collect();
+        let members = namespaces.iter().map(|_| Members::default()).collect();
+        Inner {
+            engine,
+            worker,
+            bus: OnceCell::new(),
+            namespaces,
+            index,
+            state: State { sessions: FxHashMap::default(), namespaces: members }.into(),
+            panics: Panics::default(),
+            counters: Counters::default(),
+            rng: rng.into(),
+            sequence: Cell::new(0),
+            heard: RefCell::default(),
+        }
+    }
+
+    /// Names the bus, once, and subscribes to all that is always wanted.
+    pub(super) fn attach(&self, bus: Rc<dyn Bus>) {
+        for Declared { channels, .. } in &self.namespaces {
+            match bus.routing() {
+                Routing::Pattern => bus.subscribe_prefix(channels.broadcast()),
+                Routing::Exact => bus.subscribe(channels.broadcast()),
+            }
+            bus.subscribe(channels.request());
+            bus.subscribe(channels.response());
+            bus.subscribe(channels.own_response());
+        }
+        let first = self.bus.set(bus).is_ok();
+        debug_assert!(first, "a server has one bus");
+        self.engine.schedule_flush();
+    }
+
+    pub(super) fn declared(&self, namespace: NamespaceIndex) -> &Declared {
+        &self.namespaces[usize::from(namespace)]
+    }
+
+    pub(super) fn namespace(&self, name: &str) -> Option<NamespaceIndex> {
+        self.index.get(name).copied()
+    }
+
+    /// Writes this layer's figures into the worker's.
+    pub(super) fn report(&self, stats: &mut WorkerStats) {
+        let state = self.state.borrow();
+        stats.sockets = state.namespaces.iter().map(|members| members.sockets.len() as u64).sum();
+        stats.rooms = state.namespaces.iter().map(|members| members.rooms.count() as u64).sum();
+        stats.counters.events_in = self.counters.events_in.get();
+        stats.counters.bad_events = self.counters.bad_events.get();
+        stats.counters.bus_malformed = self.counters.bus_malformed.get();
+        stats.counters.handler_panics = self.panics.get();
+        if let Some(bus) = self.bus.get() {
+            let counters = bus.counters();
+            stats.bus = bus.health();
+            stats.counters.bus_published = counters.published;
+            stats.counters.bus_received = counters.received;
+            stats.counters.bus_dropped = counters.dropped;
+        }
+    }
+
+    /// Answers a client's event.
+    pub(super) fn answer(&self, namespace: NamespaceIndex, socket: SocketId, id: u64, data: &Data) {
+        let state = self.state.borrow();
+        if let Some(member) = state.namespaces[usize::from(namespace)].member(&socket) {
+            let session = state.namespaces[usize::from(namespace)].sockets[member as usize].session;
+            self.engine.send(session, &Encoded::ack(&self.declared(namespace).name, id, data));
+        }
+    }
+
+    /// A socket is in a room now: its channel is wanted with the first.
+    pub(super) fn want_room(&self, namespace: NamespaceIndex, room: &str) {
+        if let Some(bus) = self.bus.get().filter(|bus| bus.routing() == Routing::Exact) {
+            bus.subscribe(&self.declared(namespace).channels.room(room));
+            self.engine.schedule_flush();
+        }
+    }
+
+    /// The last socket has left a room.
+    pub(super) fn drop_room(&self, namespace: NamespaceIndex, room: &str) {
+        if let Some(bus) = self.bus.get().filter(|bus| bus.routing() == Routing::Exact) {
+            bus.unsubscribe(&self.declared(namespace).channels.room(room));
+            self.engine.schedule_flush();
+        }
+    }
+}
+
+impl Members {
+    /// The socket with this id, wherever it is in its life.
+    pub(super) fn member(&self, id: &SocketId) -> Option<Member> {
+        self.rooms.own(id).or_else(|| self.apart.get(id).copied())
+    }
+
+    pub(super) fn socket(&self, id: &SocketId) -> Option<&SocketState> {
+        self.sockets.get(self.member(id)? as usize)
+    }
+
+    pub(super) fn socket_mut(&mut self, id: &SocketId) -> Option<&mut SocketState> {
+        self.sockets.get_mut(self.member(id)? as usize)
+    }
+}
+
+/// Count one more.
+pub(super) fn count(counter: &Cell<u64>) {
+    counter.set(counter.get() + 1);
+}
+
+impl Io {
+    /// A packet has come whole.
+    fn packet(&self, key: SessionKey, packet: Whole<'_>) {
+        if packet.kind == PacketType::Connect {
+            return self.connect(key, packet.nsp, packet.json);
+        }
+        let Some((namespace, id)) = self.joined(key, packet.nsp) else {
+            return self.violation(key, "a packet for a namespace that was not joined");
+        };
+        match packet.kind {
+            PacketType::Event => self.event(namespace, id, packet),
+            PacketType::Ack => {
+                if let (Some(ack), Some(data)) = (packet.id, packet.data()) {
+                    self.answered(namespace, id, ack, data);
+                }
+            }
+            PacketType::Disconnect => self.leave(key, namespace, id, "client namespace disconnect"),
+            PacketType::Connect | PacketType::ConnectError => self.violation(key, "a packet that only a server sends"),
+        }
+    }
+
+    fn joined(&self, key: SessionKey, nsp: &str) -> Option<(NamespaceIndex, SocketId)> {
+        let state = self.0.state.borrow();
+        let sockets = &state.sessions.get(&key)?.sockets;
+        let &(namespace, member) = sockets.iter().find(|(index, _)| &*self.0.declared(*index).name == nsp)?;
+        let members = &state.namespaces[usize::from(namespace)];
+        let id = members.sockets.get(member as usize)?.id;
+        // Middleware has to agree first.
+        (members.rooms.own(&id).is_some()).then_some((namespace, id))
+    }
+
+    fn event(&self, namespace: NamespaceIndex, id: SocketId, packet: Whole<'_>) {
+        count(&self.0.counters.events_in);
+        let (Some(event), Some(data)) = (packet.event, packet.data()) else { return };
+        let handlers = &self.0.declared(namespace).handlers;
+        let Some(handler) = handlers.events.get(event).or(handlers.any.as_ref()) else { return };
+        let socket = Socket { io: self.clone(), namespace, id };
+        let ack = Ack { io: self.clone(), namespace, socket: id, id: packet.id };
+        handlers::run(&self.0.panics, event, || match handler(socket, &data, ack) {
+            Ok(work) => work,
+            Err(error) => {
+                count(&self.0.counters.bad_events);
+                if let (Some(ack), Ok(answer)) = (packet.id, Data::ack(&BadEvent { error: describe(&error) })) {
+                    self.0.answer(namespace, id, ack, &answer);
+                }
+                Box::pin(std::future::ready(()))
+            }
+        });
+    }
+
+    /// A client asks to join a namespace.
+    fn connect(&self, key: SessionKey, nsp: &str, auth: Option<&str>) {
+        let Some(namespace) = self.0.namespace(nsp) else {
+            return self.0.engine.send(key, &Encoded::connect_error(nsp, "Invalid namespace", None));
+        };
+        let mut random = [0; 15];
+        if let Err(error) = getrandom::fill(&mut random) {
+            tracing::error!(%error, "the system gives no random numbers");
+            return self.0.engine.close(key, CloseReason::ForcedClose);
+        }
+        let id = SocketId::new(random);
+        let auth: Option<Value> = auth.and_then(|auth| serde_json::from_str(auth).ok());
+        {
+            let state = &mut *self.0.state.borrow_mut();
+            let Some(session) = state.sessions.get_mut(&key) else { return };
+            if session.sockets.iter().any(|(joined, _)| *joined == namespace) {
+                // Neither is a second time in a namespace, as in the official server.
+                return self.0.engine.close(key, CloseReason::ForcedClose);
+            }
+            let members = &mut state.namespaces[usize::from(namespace)];
+            let socket = SocketState { id, session: key, auth: auth.clone().map(Box::new), data: None };
+            let member = members.sockets.insert(socket) as Member;
+            members.apart.insert(id, member);
+            session.sockets.push((namespace, member));
+        }
+        let socket = Socket { io: self.clone(), namespace, id };
+        if self.0.declared(namespace).handlers.middlewares.is_empty() {
+            return self.accept(socket);
+        }
+        let io = self.clone();
+        handlers::run(&self.0.panics, "middleware", || {
+            Box::pin(async move {
+                let handlers = &io.0.declared(namespace).handlers;
+                for middleware in &handlers.middlewares {
+                    let connecting = Connecting { socket: socket.clone(), auth: auth.clone().unwrap_or_default() };
+                    if let Err(error) = middleware(connecting).await {
+                        return io.refuse(&socket, error);
+                    }
+                }
+                io.accept(socket);
+            })
+        });
+    }
+
+    /// Nothing speaks against it: the socket is in the namespace.
+    fn accept(&self, socket: Socket) {
+        let Socket { namespace, id, .. } = socket;
+        let session = {
+            let state = &mut *self.0.state.borrow_mut();
+            let members = &mut state.namespaces[usize::from(namespace)];
+            // The client may have gone while middleware considered.
+            let Some(member) = members.apart.remove(&id) else { return };
+            members.rooms.add(member, id);
+            members.sockets[member as usize].session
+        };
+        self.0.want_room(namespace, id.as_str());
+        self.0.engine.joined(session);
+        let declared = self.0.declared(namespace);
+        self.0.engine.send(session, &Encoded::connect(&declared.name, id.as_str()));
+        if let Some(handler) = &declared.handlers.connect {
+            handlers::run(&self.0.panics, "connect", || handler(socket));
+        }
+    }
+
+    fn refuse(&self, socket: &Socket, error: ConnectError) {
+        let state = &mut *self.0.state.borrow_mut();
+        let members = &mut state.namespaces[usize::from(socket.namespace)];
+        let Some(member) = members.apart.remove(&socket.id) else { return };
+        let key = members.sockets.remove(member as usize).session;
+        if let Some(session) = state.sessions.get_mut(&key) {
+            session.sockets.retain(|(namespace, _)| *namespace != socket.namespace);
+        }
+        let name = &self.0.declared(socket.namespace).name;
+        let data = error.data.map(|data| data.to_string());
+        self.0.engine.send(key, &Encoded::connect_error(name, &error.message, data.as_deref()));
+    }
+
+    /// A socket leaves its namespace: the handlers, its rooms, and what waits for its answers.
+    pub(super) fn leave(&self, key: SessionKey, namespace: NamespaceIndex, id: SocketId, reason: &'static str) {
+        {
+            let mut state = self.0.state.borrow_mut();
+            let Some(session) = state.sessions.get_mut(&key) else { return };
+            let before = session.sockets.len();
+            session.sockets.retain(|(joined, _)| *joined != namespace);
+            if session.sockets.len() == before {
+                return;
+            }
+        }
+        let declared = self.0.declared(namespace);
+        let socket = Socket { io: self.clone(), namespace, id };
+        let was_in = self.0.state.borrow().namespaces[usize::from(namespace)].rooms.own(&id).is_some();
+        if let Some(handler) = declared.handlers.disconnecting.as_ref().filter(|_| was_in) {
+            handlers::run(&self.0.panics, "disconnecting", || handler(socket.clone(), reason));
+        }
+        self.leave_rooms(namespace, id);
+        if let Some(handler) = declared.handlers.disconnect.as_ref().filter(|_| was_in) {
+            handlers::run(&self.0.panics, "disconnect", || handler(socket, reason));
+        }
+        let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
+        if let Some(member) = members.apart.remove(&id) {
+            members.sockets.remove(member as usize);
+        }
+    }
+
+    fn leave_rooms(&self, namespace: NamespaceIndex, id: SocketId) {
+        let mut deleted: SmallVec<[String; 2]> = SmallVec::new();
+        {
+            let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
+            let Some(member) = members.rooms.own(&id) else { return };
+            members.rooms.remove(member, id, |room| deleted.push(room.to_owned()));
+            members.apart.insert(id, member);
+            members.waiting.retain(|_, waiting| match waiting {
+                Waiting::One(socket, _) => *socket != id,
+                Waiting::Many(sockets, _) => {
+                    sockets.remove(&id);
+                    !sockets.is_empty()
+                }
+            });
+        }
+        self.0.drop_room(namespace, id.as_str());
+        deleted.iter().for_each(|room| self.0.drop_room(namespace, room));
+    }
+
+    /// Every socket of a session, which may be none.
+    pub(super) fn sockets_of(&self, key: SessionKey) -> SmallVec<[(NamespaceIndex, SocketId); 2]> {
+        let state = self.0.state.borrow();
+        let sockets = state.sessions.get(&key).map_or(&[][..], |session| &session.sockets);
+        let id = |&(namespace, member): &(NamespaceIndex, Member)| {
+            let socket = state.namespaces[usize::from(namespace)].sockets.get(member as usize)?;
+            Some((namespace, socket.id))
+        };
+        sockets.iter().filter_map(id).collect()
+    }
+
+    /// A client's answer.
+    fn answered(&self, namespace: NamespaceIndex, id: SocketId, ack: u64, data: Data) {
+        let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
+        match members.waiting.get_mut(&ack) {
+            // Whoever waited may have given up: then the answer is late, and dropped.
+            Some(Waiting::One(socket, _)) if *socket == id => {
+                if let Some(Waiting::One(_, answer)) = members.waiting.remove(&ack) {
+                    let _ = answer.send(data);
+                }
+            }
+            Some(Waiting::Many(sockets, answers)) => {
+                if sockets.remove(&id) {
+                    let _ = answers.send(data.first());
+                }
+                if sockets.is_empty() {
+                    members.waiting.remove(&ack);
+                }
+            }
+            // Not asked, or asked and answered: ignored, as in the official server.
+            _ => {}
+        }
+    }
+
+    fn violation(&self, key: SessionKey, what: &str) {
+        tracing::debug!(what, "a client broke the protocol");
+        self.0.engine.close(key, CloseReason::ForcedClose);
+    }
+}
+
+/// A packet with all that belongs to it, borrowed where it came in one message.
+#[derive(Clone, Copy)]
+struct Whole<'a> {
+    kind: PacketType,
+    nsp: &'a str,
+    id: Option<u64>,
+    event: Option<&'a str>,
+    json: Option<&'a str>,
+    data: Option<&'a Data>,
+}
+
+impl Whole<'_> {
+    fn data(&self) -> Option<Data> {
+        self.data.cloned().or_else(|| self.json.map(|json| Data::checked(json.to_owned(), Vec::new())))
+    }
+}
+
+#[derive(serde::Serialize)]
+struct BadEvent {
+    error: String,
+}
+
+fn describe(error: &dyn std::error::Error) -> String {
+    let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    format!("the event's arguments are of the wrong shape: {cause}")
+}
+
+impl SessionHandler for Io {
+    fn opened(&self, key: SessionKey, handshake: Rc<Handshake>) {
+        let session = Session { handshake, assembly: Assembly::default(), sockets: SmallVec::new() };
+        self.0.state.borrow_mut().sessions.insert(key, session);
+    }
+
+    fn text(&self, key: SessionKey, message: &str) {
+        let read = {
+            let mut state = self.0.state.borrow_mut();
+            let Some(session) = state.sessions.get_mut(&key) else { return };
+            session.assembly.text(message)
+        };
+        match read {
+            Ok(Text::Begun) => {}
+            Ok(Text::Whole(packet)) => {
+                let event = packet.event.as_ref().map(|name| name.as_str());
+                let whole =
+                    Whole { kind: packet.kind, nsp: packet.nsp, id: packet.id, event, json: packet.json, data: None };
+                self.packet(key, whole);
+            }
+            Err(violation) => self.violation(key, &violation.to_string()),
+        }
+    }
+
+    fn binary(&self, key: SessionKey, message: Bytes) {
+        let read = {
+            let mut state = self.0.state.borrow_mut();
+            let Some(session) = state.sessions.get_mut(&key) else { return };
+            session.assembly.binary(message)
+        };
+        match read {
+            Ok(None) => {}
+            Ok(Some(Complete { kind, nsp, id, event, data })) => {
+                let whole = Whole { kind, nsp: &nsp, id, event: event.as_deref(), json: None, data: data.as_ref() };
+                self.packet(key, whole);
+            }
+            Err(violation) => self.violation(key, &violation.to_string()),
+        }
+    }
+
+    fn closed(&self, key: SessionKey, reason: CloseReason) {
+        for (namespace, id) in self.sockets_of(key) {
+            self.leave(key, namespace, id, reason.as_str());
+        }
+        self.0.state.borrow_mut().sessions.remove(&key);
+    }
+}

@@ -1,0 +1,214 @@
+//! A client in a namespace, as the application holds it.
+
+use std::{rc::Rc, time::Duration};
+
+use roomd_wire::PeerAddress;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::{
+    Broadcast, Io, SocketId,
+    ack::{AckError, Waiting},
+    rooms::Change,
+    server::NamespaceIndex,
+};
+use crate::{
+    engine::{CloseReason, Handshake, Transport},
+    protocol::{Data, EncodeError, Encoded},
+};
+
+/// The address of a client in a namespace. It can be kept and used after the client has gone: then nothing happens.
+#[derive(Clone)]
+pub struct Socket {
+    pub(super) io: Io,
+    pub(super) namespace: NamespaceIndex,
+    pub(super) id: SocketId,
+}
+
+impl Socket {
+    /// Its id, which is also the name of a room that it alone is in.
+    pub fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
+    /// The server it belongs to.
+    pub fn io(&self) -> &Io {
+        &self.io
+    }
+
+    /// The name of its namespace.
+    pub fn namespace(&self) -> &str {
+        &self.io.0.declared(self.namespace).name
+    }
+
+    /// Whether it is here, in its namespace.
+    pub fn is_connected(&self) -> bool {
+        let state = self.io.0.state.borrow();
+        state.namespaces[usize::from(self.namespace)].rooms.own(&self.id).is_some()
+    }
+
+    /// Sends an event to this client. `args`: a tuple for several, `()` for none, else one.
+    ///
+    /// # Errors
+    /// Where a value has no JSON form.
+    pub fn emit(&self, event: &str, args: impl Serialize) -> Result<(), EncodeError> {
+        let data = Data::event(event, &args)?;
+        let state = self.io.0.state.borrow();
+        if let Some(socket) = state.namespaces[usize::from(self.namespace)].socket(&self.id) {
+            self.io.0.engine.send(socket.session, &Encoded::event(self.namespace(), None, &data));
+        }
+        Ok(())
+    }
+
+    /// Sends an event and waits for the client's answer.
+    ///
+    /// # Errors
+    /// Where a value has no JSON form, no answer comes in time, or the client leaves.
+    pub async fn emit_with_ack(&self, event: &str, args: impl Serialize, within: Duration) -> Result<Data, AckError> {
+        let data = Data::event(event, &args)?;
+        let (ack, answer) = {
+            let mut state = self.io.0.state.borrow_mut();
+            let members = &mut state.namespaces[usize::from(self.namespace)];
+            let session = members.socket(&self.id).ok_or(AckError::Disconnected)?.session;
+            let ack = members.next_ack;
+            members.next_ack += 1;
+            let (sender, answer) = oneshot::channel();
+            members.waiting.insert(ack, Waiting::One(self.id, sender));
+            self.io.0.engine.send(session, &Encoded::event(self.namespace(), Some(ack), &data));
+            (ack, answer)
+        };
+        match tokio::time::timeout(within, answer).await {
+            Ok(answer) => answer.map_err(|_dropped| AckError::Disconnected),
+            Err(_too_late) => {
+                self.io.0.state.borrow_mut().namespaces[usize::from(self.namespace)].waiting.remove(&ack);
+                Err(AckError::Timeout(within))
+            }
+        }
+    }
+
+    /// Joins a room. False where it is in too many already, or not here any more.
+    pub fn join(&self, room: &str) -> bool {
+        self.io.0.join(self.namespace, self.id, room)
+    }
+
+    /// Leaves a room. The room of its own id is not left.
+    pub fn leave(&self, room: &str) {
+        self.io.0.leave_room(self.namespace, self.id, room);
+    }
+
+    /// The rooms it is in, its own id first.
+    pub fn rooms(&self) -> Vec<String> {
+        let state = self.io.0.state.borrow();
+        let members = &state.namespaces[usize::from(self.namespace)];
+        let Some(member) = members.rooms.own(&self.id) else { return Vec::new() };
+        std::iter::once(self.id.to_string()).chain(members.rooms.of(member).map(|room| room.to_string())).collect()
+    }
+
+    /// To the sockets in a room, without this one. More rooms can be added.
+    pub fn to<'a>(&'a self, room: &'a str) -> Broadcast<'a> {
+        self.broadcast().to(room)
+    }
+
+    /// To all sockets of the namespace, without this one.
+    pub fn broadcast(&self) -> Broadcast<'_> {
+        Broadcast::new(&self.io, self.namespace).except(self.id.as_str())
+    }
+
+    /// What the application keeps with it; `T::default()` if nothing, or something of another shape.
+    pub fn data<T: DeserializeOwned + Default>(&self) -> T {
+        let state = self.io.0.state.borrow();
+        let data =
+            state.namespaces[usize::from(self.namespace)].socket(&self.id).and_then(|socket| socket.data.as_deref());
+        data.and_then(|data| T::deserialize(data).ok()).unwrap_or_default()
+    }
+
+    /// Keeps something with it, for as long as it lives and wherever it is served.
+    ///
+    /// # Errors
+    /// Where the value has no JSON form.
+    pub fn set_data(&self, data: impl Serialize) -> Result<(), EncodeError> {
+        let data: Value = serde_json::to_value(data).map_err(EncodeError::Json)?;
+        if let Some(socket) = self.io.0.state.borrow_mut().namespaces[usize::from(self.namespace)].socket_mut(&self.id)
+        {
+            socket.data = Some(Box::new(data));
+        }
+        Ok(())
+    }
+
+    /// What the client sent as `auth` when it joined; `null` if nothing.
+    pub fn auth(&self) -> Value {
+        let state = self.io.0.state.borrow();
+        let socket = state.namespaces[usize::from(self.namespace)].socket(&self.id);
+        socket.and_then(|socket| socket.auth.as_deref()).cloned().unwrap_or_default()
+    }
+
+    /// The request its session began with; `None` once it has gone.
+    pub fn handshake(&self) -> Option<Rc<Handshake>> {
+        let state = self.io.0.state.borrow();
+        let session = state.namespaces[usize::from(self.namespace)].socket(&self.id)?.session;
+        Some(state.sessions.get(&session)?.handshake.clone())
+    }
+
+    /// The client's address.
+    pub fn peer(&self) -> Option<PeerAddress> {
+        Some(self.handshake()?.peer)
+    }
+
+    /// How its session exchanges packets; `None` once it has gone.
+    pub fn transport(&self) -> Option<Transport> {
+        let state = self.io.0.state.borrow();
+        let session = state.namespaces[usize::from(self.namespace)].socket(&self.id)?.session;
+        self.io.0.engine.transport(session)
+    }
+
+    /// Makes it leave its namespace; with `close` its whole session ends, with all its sockets.
+    pub fn disconnect(&self, close: bool) {
+        self.io.disconnect(self.namespace, self.id, close);
+    }
+}
+
+impl Io {
+    /// Makes a socket leave its namespace, or its session end.
+    pub(super) fn disconnect(&self, namespace: NamespaceIndex, id: SocketId, close: bool) {
+        let session = self.0.state.borrow().namespaces[usize::from(namespace)].socket(&id).map(|socket| socket.session);
+        let Some(session) = session else { return };
+        let leaving = if close { self.sockets_of(session) } else { [(namespace, id)].into_iter().collect() };
+        for (namespace, id) in leaving {
+            self.0.engine.send(session, &Encoded::disconnect(&self.0.declared(namespace).name));
+            self.leave(session, namespace, id, "server namespace disconnect");
+        }
+        if close {
+            self.0.engine.close(session, CloseReason::ForcedClose);
+        }
+    }
+}
+
+impl super::server::Inner {
+    pub(super) fn join(&self, namespace: NamespaceIndex, id: SocketId, room: &str) -> bool {
+        let change = {
+            let rooms = &mut self.state.borrow_mut().namespaces[usize::from(namespace)].rooms;
+            let Some(member) = rooms.own(&id) else { return false };
+            rooms.join(member, id, room)
+        };
+        match change {
+            Change::Created => self.want_room(namespace, room),
+            Change::Refused => {
+                tracing::warn!(socket = %id, "a socket may not join more rooms");
+                return false;
+            }
+            Change::Moved | Change::Deleted | Change::Nothing => {}
+        }
+        true
+    }
+
+    pub(super) fn leave_room(&self, namespace: NamespaceIndex, id: SocketId, room: &str) {
+        let change = {
+            let rooms = &mut self.state.borrow_mut().namespaces[usize::from(namespace)].rooms;
+            rooms.own(&id).map(|member| rooms.leave(member, room))
+        };
+        if change == Some(Change::Deleted) {
+            self.drop_room(namespace, room);
+        }
+    }
+}
