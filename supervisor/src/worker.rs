@@ -32,6 +32,8 @@ use crate::{
 
 /// What a dead worker still said is read for at most this long: a process that it left behind could hold its socket open.
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
+/// Between two signals that would be taken for one if the first had not been seen yet.
+const SECOND_SIGNAL_AFTER: Duration = Duration::from_millis(50);
 /// Longer lines of output are cut into pieces.
 const LINE_BYTES: u64 = 8 * 1024;
 
@@ -108,7 +110,27 @@ impl Program {
 impl Worker {
     /// Signals its process.
     pub fn signal(&self, signal: Signal) -> nix::Result<()> {
-        kill(self.process(), signal)
+        let result = kill(self.process(), signal);
+        // Rust's runtime takes the first of these two to look for a stack overflow, finds none, and goes on without its
+        // handler: only the second does what it would do to any other program.
+        if result.is_ok() && matches!(signal, Signal::SIGSEGV | Signal::SIGBUS) {
+            self.signal_again(signal);
+        }
+        result
+    }
+
+    /// By a descriptor of the process: its number may be another's by then.
+    fn signal_again(&self, signal: Signal) {
+        use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+        let process = Pid::from_raw(self.pid.cast_signed()).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let signal = rustix::process::Signal::from_named_raw(signal as i32);
+        if let (Some(process), Some(signal)) = (process, signal) {
+            spawn_local(async move {
+                tokio::time::sleep(SECOND_SIGNAL_AFTER).await;
+                // It has ended by the first one, perhaps.
+                let _ = pidfd_send_signal(&process, signal);
+            });
+        }
     }
 
     /// Signals its process and what that has started. A group that has ended already needs no signal.

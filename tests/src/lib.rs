@@ -1,1 +1,17 @@
-//! (being laid)
+//! Starts real processes and checks roomd from outside.
+//!
+//! [`Cluster`] is a running roomd, [`RedisServer`] a Redis of the test's own, [`Node`] a program of `node/` that uses the official
+//! Socket.IO packages, [`http`] a client for raw requests. Everything has its own temporary directory and free ports, and
+//! ends with its value; nothing is ever sent to another machine.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod cluster;
+pub mod http;
+mod node;
+mod redis_server;
+mod wait;
+
+pub use cluster::{Cluster, ClusterBuilder, program, temporary_port};
+pub use node::Node;
+pub use redis_server::RedisServer;
+pub use wait::{eventually, eventually_within};

@@ -1,7 +1,6 @@
 //! The bus: one suite of promises that every implementation keeps, then what is each one's own.
 //!
-//! `conformance` holds the promises, `member` a process's bus with all that came on it, `redis_server` a real server,
-//! `proxy` a bad network in front of it.
+//! `conformance` holds the promises, `member` a process's bus with all that came on it, `proxy` a bad network in front of it.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod conformance;
@@ -9,8 +8,9 @@ mod embedded;
 mod member;
 mod proxy;
 mod redis;
-mod redis_server;
 mod tls;
+
+use roomd_tests::RedisServer;
 
 /// Runs a test on a current-thread runtime, as a worker does.
 fn run(test: impl Future<Output = ()>) {

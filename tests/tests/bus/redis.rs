@@ -9,10 +9,10 @@ use nix::sys::signal::Signal;
 use roomd_worker::bus::{BusMonitor, HealthTiming, RedisBus};
 
 use super::{
+    RedisServer,
     conformance::conforms,
     member::Member,
     proxy::{KINDS, Proxy},
-    redis_server::RedisServer,
     run,
 };
 

@@ -8,7 +8,7 @@ use std::{
 
 use roomd_worker::bus::{HealthTiming, RedisBus};
 
-use super::{member::Member, redis_server::RedisServer, run};
+use super::{RedisServer, member::Member, run};
 
 /// Tells the test, in a process whose trusted authorities it has set, where the server is.
 const PORT: &str = "ROOMD_TEST_TLS_PORT";

@@ -1,0 +1,63 @@
+// Official clients, driven by a test.
+import { io } from "socket.io-client";
+import { answer, packed, unpacked } from "./lines.mjs";
+
+const clients = new Map();
+
+answer({
+  // Waits until the client is connected, or was refused.
+  connect({ name, url, options }) {
+    const socket = io(url, { forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 500, ...options });
+    const client = { socket, events: [], log: [] };
+    clients.set(name, client);
+    socket.onAny((event, ...args) => {
+      const ack = typeof args.at(-1) === "function" ? args.pop() : undefined;
+      client.events.push({ event, args: packed(args) });
+      if (ack) ack(...(client.answer || ["ok from " + name]));
+    });
+    socket.on("disconnect", (reason) => client.log.push({ disconnect: reason }));
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error("not connected in time")), 15000);
+      socket.on("connect", () => {
+        client.log.push({ connect: socket.id });
+        clearTimeout(timer);
+        resolve({ id: socket.id });
+      });
+      socket.on("connect_error", (error) => {
+        client.log.push({ connect_error: error.message, data: error.data });
+        if (options && options.expectError) {
+          clearTimeout(timer);
+          resolve({ error: error.message, data: error.data });
+        }
+      });
+    });
+  },
+  emit({ name, event, args }) {
+    clients.get(name).socket.emit(event, ...unpacked(args || []));
+  },
+  async ask({ name, event, args, timeout }) {
+    return packed(await clients.get(name).socket.timeout(timeout || 10000).emitWithAck(event, ...unpacked(args || [])));
+  },
+  // What the client answers when the server wants an answer.
+  answers({ name, args }) {
+    clients.get(name).answer = unpacked(args);
+  },
+  events({ name, event }) {
+    return clients.get(name).events.filter((got) => !event || got.event === event).map((got) => event ? got.args : got);
+  },
+  forget({ name }) {
+    clients.get(name).events.length = 0;
+  },
+  state({ name }) {
+    const { socket, log } = clients.get(name);
+    const engine = socket.io.engine;
+    return { connected: socket.connected, id: socket.id, sid: engine && engine.id, transport: engine && engine.transport && engine.transport.name, log };
+  },
+  disconnect({ name }) {
+    clients.get(name).socket.disconnect();
+  },
+  // The transport breaks, without a goodbye.
+  break({ name }) {
+    clients.get(name).socket.io.engine.close();
+  },
+});

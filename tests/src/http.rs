@@ -1,0 +1,144 @@
+//! Raw HTTP/1.1 over one connection, with no more cleverness than a test can follow.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+/// A connection to a server.
+pub struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+/// An answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// Names in lower case, in the order they came.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl Connection {
+    /// Connects.
+    pub fn open(server: SocketAddr) -> Connection {
+        let stream = TcpStream::connect(server).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Connection { stream, buffer: Vec::new() }
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// The stream itself.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Sends a GET and takes the answer.
+    pub fn get(&mut self, target: &str) -> Answer {
+        self.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        self.answer().expect("an answer")
+    }
+
+    /// Sends a POST and takes the answer.
+    pub fn post(&mut self, target: &str, body: &str) -> Answer {
+        let length = body.len();
+        self.send(format!(
+            "POST {target} HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: {length}\r\n\r\n{body}"
+        ));
+        self.answer().expect("an answer")
+    }
+
+    /// The next answer; `None` where the connection ends first.
+    pub fn answer(&mut self) -> Option<Answer> {
+        let end = loop {
+            if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end + 4;
+            }
+            if !self.read() {
+                return None;
+            }
+        };
+        let head = String::from_utf8(self.buffer.drain(..end).collect()).unwrap();
+        let mut lines = head.trim_end().lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let header =
+            |line: &str| line.split_once(':').map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()));
+        let headers: Vec<_> = lines.filter_map(header).collect();
+        let mut answer = Answer { status, headers, body: String::new() };
+        let body = if answer.header("transfer-encoding") == Some("chunked") {
+            self.chunks()
+        } else if let Some(length) = answer.header("content-length") {
+            self.take(length.parse().unwrap())
+        } else if status == 101 || status == 204 {
+            Vec::new()
+        } else {
+            while self.read() {}
+            std::mem::take(&mut self.buffer)
+        };
+        answer.body = String::from_utf8_lossy(&body).into_owned();
+        Some(answer)
+    }
+
+    fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            while !self.buffer.windows(2).any(|window| window == b"\r\n") {
+                assert!(self.read(), "a chunk's length");
+            }
+            let end = self.buffer.windows(2).position(|window| window == b"\r\n").unwrap();
+            let length = usize::from_str_radix(std::str::from_utf8(&self.buffer[..end]).unwrap(), 16).unwrap();
+            self.buffer.drain(..end + 2);
+            let chunk = self.take(length + 2);
+            if length == 0 {
+                return body;
+            }
+            body.extend(&chunk[..length]);
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Vec<u8> {
+        while self.buffer.len() < length {
+            assert!(self.read(), "a body of {length} bytes");
+        }
+        self.buffer.drain(..length).collect()
+    }
+
+    fn read(&mut self) -> bool {
+        let mut bytes = [0; 16 * 1024];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => false,
+            Ok(length) => {
+                self.buffer.extend(&bytes[..length]);
+                true
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// All that still comes until the connection ends.
+    pub fn rest(&mut self) -> Vec<u8> {
+        while self.read() {}
+        std::mem::take(&mut self.buffer)
+    }
+}
+
+/// The sid in the answer to a polling handshake.
+pub fn sid(answer: &Answer) -> String {
+    let open: serde_json::Value = serde_json::from_str(&answer.body[1..]).unwrap_or_else(|_| panic!("{answer:?}"));
+    open["sid"].as_str().unwrap().to_owned()
+}

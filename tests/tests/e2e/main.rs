@@ -1,0 +1,5 @@
+//! End to end: real clusters, real clients, each theme in a module.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod chaos;
+mod chat;
