@@ -33,7 +33,11 @@ use std::process::ExitCode;
 
 use cli::{Asked, Failure};
 use config::{Config, Environment, Flags, Sources};
-pub use roomd_worker::{chat, protocol::Binary, socketio::*};
+pub use roomd_worker::{
+    chat,
+    protocol::{Binary, Data},
+    socketio::*,
+};
 pub use up::up;
 
 /// All that the supervise loop is given.

@@ -461,13 +461,13 @@ pub struct Namespaced<'a> {
     namespace: NamespaceIndex,
 }
 
-impl Namespaced<'_> {
-    pub(super) fn new(io: &Io, namespace: NamespaceIndex) -> Namespaced<'_> {
+impl<'a> Namespaced<'a> {
+    pub(super) fn new(io: &'a Io, namespace: NamespaceIndex) -> Self {
         Namespaced { io, namespace }
     }
 
     /// To the sockets that are selected next.
-    pub fn sockets(&self) -> super::Broadcast<'_> {
+    pub fn sockets(&self) -> super::Broadcast<'a> {
         super::Broadcast::new(self.io, self.namespace)
     }
 
