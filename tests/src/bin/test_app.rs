@@ -1,0 +1,156 @@
+//! An application that tests drive: it answers through acks what the built-in chat has no use for, and fails at its start if told.
+#![allow(clippy::unwrap_used)]
+
+use std::{cell::RefCell, process::ExitCode, rc::Rc, time::Duration};
+
+use roomd::{
+    Ack, Answers, App, Binary, ConnectError, Connecting, Data, Io, Namespaced, RequestError, ServerAck, Socket,
+};
+use serde_json::{Value, json};
+
+fn main() -> ExitCode {
+    roomd::run(|| {
+        fail_if_told();
+        app()
+    })
+}
+
+/// What is wrong with an application in practice: it says so and exits, it panics, or it never gets ready.
+fn fail_if_told() {
+    // A file, so that it can change between two starts of workers of one cluster.
+    match std::fs::read_to_string("fail").unwrap_or_default().as_str() {
+        "" => {}
+        "exit" => {
+            eprintln!("the application cannot start: no database");
+            std::process::exit(3);
+        }
+        "hang" => std::thread::sleep(Duration::from_secs(600)),
+        other => panic!("the application panics: {other}"),
+    }
+}
+
+fn app() -> App {
+    let heard: Rc<RefCell<Vec<Value>>> = Rc::default();
+    let of_servers = heard.clone();
+    App::new()
+        .namespace("/", |namespace| namespace.on_connect(async |socket: Socket| hello(&socket)).on_any(echo))
+        .namespace("/guarded", |namespace| {
+            namespace.use_middleware(guard).on_connect(async |socket: Socket| hello(&socket)).on_any(echo)
+        })
+        .namespace("/test", |namespace| {
+            namespace
+                .on("join", async |socket: Socket, room: String, ack: Ack| ack.send(socket.join(&room)).unwrap())
+                .on("leave", async |socket: Socket, room: String, ack: Ack| {
+                    socket.leave(&room);
+                    ack.send(true).unwrap();
+                })
+                .on("set data", async |socket: Socket, data: Value, ack: Ack| {
+                    ack.send(socket.set_data(data).is_ok()).unwrap();
+                })
+                .on("rooms", async |socket: Socket, (): (), ack: Ack| ack.send((socket.rooms(),)).unwrap())
+                .on("cluster", async |socket: Socket, (call, target, args): (String, Value, Value), ack: Ack| {
+                    ack.send(cluster(&socket, &call, &target, args).await).unwrap();
+                })
+                .on("heard", move |_: Socket, (): (), ack: Ack| {
+                    let heard = heard.clone();
+                    async move { ack.send((heard.borrow().clone(),)).unwrap() }
+                })
+                .on("bytes", async |socket: Socket, (room, bytes): (String, Binary), ack: Ack| {
+                    of(&socket).sockets().to(&room).emit("bytes", (json!({"before": 1}), bytes)).unwrap();
+                    ack.send(true).unwrap();
+                })
+                .on_server_side("hello", move |_: Io, said: Value, ack: ServerAck| {
+                    of_servers.borrow_mut().push(said);
+                    async move {
+                        if ack.is_wanted() {
+                            ack.send("roomd heard it").unwrap();
+                        }
+                    }
+                })
+        })
+}
+
+fn hello(socket: &Socket) {
+    socket.emit("auth", socket.auth()).unwrap();
+}
+
+async fn guard(connecting: Connecting) -> Result<(), ConnectError> {
+    if connecting.auth["token"] == "open sesame" {
+        return Ok(());
+    }
+    Err(ConnectError { message: "not authorized".into(), data: Some(json!({"hint": "say the words"})) })
+}
+
+/// Answers with what came, and emits it where no answer is wanted; `ask me` asks back first.
+async fn echo(socket: Socket, event: Data, ack: Ack) {
+    let name = event.elements().next().unwrap_or_default().to_owned();
+    match name.as_str() {
+        "\"ask me\"" => {
+            let answer = socket
+                .emit_with_ack("question", event.without_name().decode::<Value>().unwrap(), Duration::from_secs(5))
+                .await;
+            match answer {
+                Ok(answer) => ack.send_data(&answer),
+                Err(error) => ack.send(json!({"error": error.to_string()})).unwrap(),
+            }
+        }
+        "\"kick me\"" => socket.disconnect(false),
+        "\"close me\"" => socket.disconnect(true),
+        _ if ack.is_wanted() => ack.send_data(&event.without_name()),
+        // A socket's id is a room.
+        _ => of(&socket).sockets().to(socket.id()).emit_data(&event),
+    }
+}
+
+fn of(socket: &Socket) -> Namespaced<'_> {
+    socket.io().of(socket.namespace()).unwrap()
+}
+
+/// Calls of the whole cluster. The target is `{"to": […], "except": […], "local": …}`.
+async fn cluster(socket: &Socket, call: &str, target: &Value, args: Value) -> Value {
+    let names = |key: &str| -> Vec<String> {
+        let names = target[key].as_array().into_iter().flatten();
+        names.map(|name| name.as_str().unwrap().to_owned()).collect()
+    };
+    let (rooms, except) = (names("to"), names("except"));
+    let mut sockets = rooms.iter().fold(of(socket).sockets(), |sockets, room| sockets.to(room));
+    sockets = except.iter().fold(sockets, |sockets, room| sockets.except(room));
+    if target["local"] == true {
+        sockets = sockets.local();
+    }
+    let text = || args[0].as_str().unwrap();
+    match call {
+        "emit" => json!(sockets.emit(text(), &args[1]).is_ok()),
+        "emit with ack" => {
+            answered(sockets.timeout(Duration::from_secs(3)).emit_with_ack(text(), &args[1]).await, |answer| {
+                answer.map_or(Value::Null, |data| data.decode().unwrap())
+            })
+        }
+        "fetch" => answered(sockets.fetch_sockets().await, |found| {
+            json!({"id": found.id, "rooms": found.rooms, "data": found.data.decode::<Value>().unwrap(),
+                "handshake": found.handshake})
+        }),
+        "join" => json!(sockets.sockets_join(text()).is_ok()),
+        "leave" => json!(sockets.sockets_leave(text()).is_ok()),
+        "disconnect" => json!(sockets.disconnect_sockets(args[0] == true).is_ok()),
+        "all rooms" => answered(of(socket).all_rooms().await, Value::from),
+        "server emit" => json!(of(socket).server_side_emit(text(), &args[1]).is_ok()),
+        "server emit with ack" => answered(of(socket).server_side_emit_with_ack(text(), &args[1]).await, |answer| {
+            answer.map_or(Value::Null, |data| data.decode().unwrap())
+        }),
+        other => panic!("{other}"),
+    }
+}
+
+fn answered<T, E: FnMut(T) -> Value>(result: Result<Answers<T>, RequestError<T>>, value: E) -> Value
+where
+    RequestError<T>: std::fmt::Display,
+{
+    match result {
+        Ok(answers) => json!({"answers": answers.answers.into_iter().map(value).collect::<Vec<_>>()}),
+        Err(RequestError::Timeout { partial, .. }) => {
+            json!({"timeout": true, "answers": partial.answers.into_iter().map(value).collect::<Vec<_>>()})
+        }
+        Err(error) => json!({"error": error.to_string()}),
+    }
+}
