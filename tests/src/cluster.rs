@@ -26,7 +26,6 @@ pub struct ClusterBuilder {
 
 /// A running cluster; killed with the value, and its log shown if the test fails.
 pub struct Cluster {
-    program: PathBuf,
     process: Child,
     address: SocketAddr,
     admin: SocketAddr,
@@ -95,7 +94,7 @@ impl Cluster {
 
     /// Runs a command against this cluster.
     pub fn command(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(program("roomd"));
         command.args(arguments).arg("--control").arg(self.control());
         command.env_clear().stdin(Stdio::null()).output().unwrap()
     }
@@ -160,6 +159,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// An executable of the test's own.
+    pub fn executable(mut self, path: PathBuf) -> Self {
+        self.program = path;
+        self
+    }
+
     /// Lines for the configuration file.
     pub fn config(mut self, lines: &str) -> Self {
         self.config.push_str(lines);
@@ -214,7 +219,7 @@ impl ClusterBuilder {
             .stderr(log)
             .spawn()
             .unwrap();
-        Cluster { program: self.program, process, address, admin, folder }
+        Cluster { process, address, admin, folder }
     }
 }
 

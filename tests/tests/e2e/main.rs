@@ -3,3 +3,4 @@
 
 mod chaos;
 mod chat;
+mod cli;
