@@ -26,10 +26,23 @@ impl LastWords {
         self.0.iter().cloned().collect()
     }
 
-    /// The last line that says something.
-    pub fn last(&self) -> Option<&str> {
-        self.0.iter().rev().map(String::as_str).find(|line| !line.trim().is_empty())
+    /// The line that tells most.
+    pub fn telling(&self) -> Option<&str> {
+        telling(self.0.iter().map(String::as_str))
     }
+}
+
+/// The line that tells most of why it died: a panic's message where there is one, since hints and a backtrace follow it, else
+/// the last line that says something.
+pub fn telling<'a>(lines: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (mut last, mut panic, mut message_follows) = (None, None, false);
+    for line in lines.filter(|line| !line.trim().is_empty()) {
+        last = Some(line);
+        if std::mem::replace(&mut message_follows, line.starts_with("thread '") && line.contains(" panicked at ")) {
+            panic = last;
+        }
+    }
+    panic.or(last)
 }
 
 #[cfg(test)]
@@ -47,6 +60,24 @@ mod tests {
         let lines = words.lines();
         assert_eq!((lines.len(), lines[0].as_str()), (LINES, "line 32"));
         assert_eq!(lines[LINES - 2], "é".repeat(LINE_BYTES / 2));
-        assert!(words.last().is_some_and(|line| line.starts_with('é')));
+        assert!(words.telling().is_some_and(|line| line.starts_with('é')));
+    }
+
+    #[test]
+    fn a_panic_tells_more_than_what_follows_it() {
+        let panic = [
+            "started",
+            "thread 'main' (7) panicked at src/main.rs:1:2:",
+            "no database",
+            "note: run with `RUST_BACKTRACE=1`",
+        ];
+        for (lines, expected) in [
+            (&panic[..], Some("no database")),
+            (&panic[..2], Some(panic[1])),
+            (&["one", "two", " "], Some("two")),
+            (&[], None),
+        ] {
+            assert_eq!(telling(lines.iter().copied()), expected, "{lines:?}");
+        }
     }
 }

@@ -26,6 +26,7 @@ use crate::{
     command::{Command, CommandError, Killed, Reloaded, Reply, Scaled},
     config::Config,
     hub::{Hub, HubEvent, HubEvents, HubHandle},
+    last_words::telling,
     reaper::reap_orphans,
     rollout::{Rollout, RolloutEnd},
     slot::{Action, Ended, Fleet, Outcome, Phase, RunEvent, Timing},
@@ -226,7 +227,7 @@ impl Supervisor {
             return tracing::info!(worker = %id, pid = worker.pid, "ended as asked");
         };
         let last_words = worker.last_words.borrow();
-        let said = last_words.last().unwrap_or("");
+        let said = last_words.telling().unwrap_or("");
         tracing::error!(worker = %id, pid = worker.pid, %cause, %detail, last_words = said, "died");
         self.remember_death(id, worker.pid, cause, detail, last_words.lines());
         // What it had started must not live on without it.
@@ -482,8 +483,8 @@ impl Supervisor {
 
 /// What happened to a worker, with its own last words where it wrote any.
 fn own_words(death: &Death) -> String {
-    match death.last_words.iter().rev().find(|line| !line.trim().is_empty()) {
-        Some(words) if !death.detail.contains(words.as_str()) => format!("{} (it wrote: {words})", death.detail),
+    match telling(death.last_words.iter().map(String::as_str)) {
+        Some(words) if !death.detail.contains(words) => format!("{} (it wrote: {words})", death.detail),
         _ => death.detail.clone(),
     }
 }
