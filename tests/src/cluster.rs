@@ -22,6 +22,7 @@ pub struct ClusterBuilder {
     config: String,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    descriptors: Option<u64>,
 }
 
 /// A running cluster; killed with the value, and its log shown if the test fails.
@@ -59,6 +60,7 @@ impl Cluster {
             config: String::new(),
             arguments: vec!["--workers".into(), workers.to_string()],
             environment: Vec::new(),
+            descriptors: None,
         }
     }
 
@@ -188,6 +190,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// At most so many descriptors for each of its processes.
+    pub fn descriptors(mut self, limit: u64) -> Self {
+        self.descriptors = Some(limit);
+        self
+    }
+
     /// Starts it and waits until it is ready.
     pub fn start(self) -> Cluster {
         let cluster = self.launch();
@@ -197,13 +205,24 @@ impl ClusterBuilder {
 
     /// Starts it, and does not wait.
     pub fn launch(self) -> Cluster {
-        let folder = tempfile::tempdir().unwrap();
+        self.launch_in(tempfile::tempdir().unwrap())
+    }
+
+    /// Starts it in a folder that the test has prepared.
+    pub fn prepare(self, folder: impl FnOnce(&Path)) -> Cluster {
+        let new = tempfile::tempdir().unwrap();
+        folder(new.path());
+        self.launch_in(new)
+    }
+
+    fn launch_in(self, folder: tempfile::TempDir) -> Cluster {
         let address = SocketAddr::from(([127, 0, 0, 1], temporary_port()));
         let admin = SocketAddr::from(([127, 0, 0, 1], temporary_port()));
         let config = folder.path().join("cluster.toml");
         fs::write(&config, &self.config).unwrap();
         let log = File::create(folder.path().join("log")).unwrap();
-        let process = Command::new(&self.program)
+        let process = self
+            .command()
             .args(["up", "--listen", &address.to_string(), "--admin", &admin.to_string()])
             .arg("--config")
             .arg(config)
@@ -220,6 +239,16 @@ impl ClusterBuilder {
             .spawn()
             .unwrap();
         Cluster { process, address, admin, folder }
+    }
+}
+
+impl ClusterBuilder {
+    /// With a shell in front that lowers the limit, where there is one: `exec` keeps the process.
+    fn command(&self) -> Command {
+        let Some(limit) = self.descriptors else { return Command::new(&self.program) };
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")]).arg(&self.program);
+        command
     }
 }
 

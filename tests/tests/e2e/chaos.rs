@@ -1,6 +1,6 @@
 //! Faults: the cluster heals by itself.
 
-use std::{path::Path, time::Duration};
+use std::{fs, net::TcpStream, path::Path, time::Duration};
 
 use nix::sys::signal::Signal;
 use roomd_tests::{Cluster, Node, RedisServer, eventually, http::Connection};
@@ -100,4 +100,130 @@ fn redis_may_go_and_come_back() {
         let all = ["b", "c", "d"].iter().all(|name| json!(node.events(name, "message")).to_string().contains("back"));
         all.then_some(())
     });
+}
+
+#[test]
+fn a_program_that_cannot_start_ends_the_cluster_with_its_own_words() {
+    for (how, words) in
+        [("exit", "no database"), ("oh no", "the application panics: oh no"), ("hang", "not ready within 1s")]
+    {
+        let mut cluster =
+            Cluster::build(2).program("test_app").config("[cluster]\nstart_timeout = \"1s\"\n").prepare(|folder| {
+                fs::write(folder.join("fail"), how).unwrap();
+            });
+        let ended = cluster.await_end(Duration::from_secs(60));
+        assert_eq!(ended.code(), Some(1), "{}", cluster.log());
+        let log = cluster.log();
+        let last = log.lines().last().unwrap();
+        assert!(last.contains(words), "{how}: {log}");
+    }
+}
+
+#[test]
+fn one_worker_that_cannot_start_leaves_the_others_alone() {
+    let cluster = Cluster::build(2).program("test_app").start();
+    let other = pid(&cluster, 1);
+    fs::write(cluster.folder().join("fail"), "exit").unwrap();
+    cluster.run(&["kill", "0"]);
+    let worker = cluster.eventually("it is tried again, and waits between", |_| {
+        let worker = cluster.worker(0);
+        (worker["state"] == "backoff" && worker["last_death"]["cause"] == "start").then_some(worker)
+    });
+    assert!(worker["last_death"]["last_words"].to_string().contains("no database"), "{worker}");
+    assert_eq!(pid(&cluster, 1), other);
+    assert_eq!(Connection::open(cluster.address()).get("/socket.io/?EIO=4&transport=polling").status, 200);
+    fs::remove_file(cluster.folder().join("fail")).unwrap();
+    cluster.await_ready();
+}
+
+#[test]
+fn a_paused_redis_is_found_by_its_silence() {
+    let redis = RedisServer::start(&[]);
+    let cluster = Cluster::build(2).redis(&redis.url()).start();
+    let mut node = Node::start("clients.mjs", &[]);
+    for name in ["a", "b"] {
+        node.connect(name, &cluster.url(), json!({"transports": ["websocket"]}));
+    }
+    redis.signal(Signal::SIGSTOP);
+    let status =
+        cluster.eventually("the bus is down", |status| (status["bus"]["state"] == "down").then(|| status.clone()));
+    assert!(status["bus"]["reason"].is_string() && status["bus"]["since_s"].is_number(), "{}", status["bus"]);
+    // New clients are served meanwhile, and hear their own worker.
+    node.connect("c", &cluster.url(), json!({"transports": ["websocket"]}));
+    node.emit("c", "chatMessage", json!(["while redis is silent"]));
+    node.eventually("c hears itself", &json!({"do": "events", "name": "c", "event": "message"}), |events| {
+        events.to_string().contains("while redis is silent")
+    });
+    redis.signal(Signal::SIGCONT);
+    cluster.await_ready();
+    eventually("everybody hears everybody again", || {
+        node.emit("a", "chatMessage", json!(["back"]));
+        let all = ["b", "c"].iter().all(|name| json!(node.events(name, "message")).to_string().contains("back"));
+        all.then_some(())
+    });
+}
+
+#[test]
+fn redis_may_be_away_at_the_start() {
+    let mut redis = RedisServer::stopped();
+    let cluster = Cluster::build(2).redis(&redis.url()).launch();
+    eventually("the supervisor answers", || cluster.command(&["status"]).status.success().then_some(()));
+    cluster.eventually("the workers are ready all the same", |status| {
+        let workers = status["workers"].as_array().unwrap();
+        (workers.iter().all(|worker| worker["state"] == "ready")).then_some(())
+    });
+    assert_eq!(cluster.status()["bus"]["state"], "down");
+    let answer = Connection::open(cluster.admin()).get("/readyz");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert_eq!(cluster.command(&["wait", "--timeout", "200ms"]).status.code(), Some(1));
+    redis.restart();
+    cluster.await_ready();
+    assert_eq!(Connection::open(cluster.admin()).get("/readyz").status, 200);
+}
+
+/// A test that opens more connections than the cluster has descriptors: each is served, or answered, or closed; none hangs,
+/// and afterwards all is well.
+#[test]
+fn descriptors_may_run_out() {
+    let cluster = Cluster::build(1).descriptors(64).start();
+    let before = cluster.worker_pids();
+    let mut crowd: Vec<TcpStream> = Vec::new();
+    // As many as the backlog and the process together can hold for sure.
+    for _ in 0..150 {
+        crowd.push(TcpStream::connect(cluster.address()).unwrap());
+    }
+    eventually("the log tells of it", || cluster.log().contains("raise the limit on open files").then_some(()));
+    drop(crowd);
+    eventually("a client is served again", || {
+        let mut connection = Connection::open(cluster.address());
+        connection.send("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: test\r\n\r\n");
+        connection.answer().filter(|answer| answer.status == 200)
+    });
+    cluster.await_ready();
+    assert_eq!(cluster.worker_pids(), before, "nobody died of it");
+    assert!(cluster.log().contains("descriptors are available again"));
+}
+
+/// Clients that connect while their worker is stopped are handed over, but not acknowledged; when it is killed, another
+/// worker serves them.
+#[test]
+fn a_worker_killed_before_it_acknowledges_loses_no_client() {
+    let cluster = Cluster::start(2);
+    let old = pid(&cluster, 0);
+    cluster.run(&["kill", "0", "--signal", "STOP"]);
+    let mut waiting: Vec<Connection> = (0..20)
+        .map(|_| {
+            let mut connection = Connection::open(cluster.address());
+            connection.send("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: test\r\n\r\n");
+            connection
+        })
+        .collect();
+    cluster.eventually("all are handed over", |status| (status["balancer"]["accepted"] == 20).then_some(()));
+    cluster.run(&["kill", "0"]);
+    for connection in &mut waiting {
+        assert_eq!(connection.answer().expect("an answer, not an end").status, 200);
+    }
+    await_replacement(&cluster, 0, old);
+    let again = cluster.status()["balancer"]["handed_over_again"].as_u64().unwrap();
+    assert!(again >= 5, "the stopped worker had about half of them: {again}");
 }
