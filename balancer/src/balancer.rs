@@ -269,7 +269,7 @@ impl Balancer {
         let waited = async {
             let watched = Readiness::new(client)?;
             let peeked = tokio::time::timeout(self.config.head_timeout, peek_head(&watched)).await;
-            Ok::<_, io::Error>((watched.into_descriptor()?, peeked))
+            Ok::<_, io::Error>((watched.into_descriptor(), peeked))
         };
         let waited = waited.await;
         self.state.borrow_mut().stats.waiting_for_head -= 1;

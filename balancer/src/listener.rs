@@ -14,7 +14,6 @@ use std::{
 use roomd_wire::{PeerAddress, Readiness};
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
-use tokio::io::Interest;
 
 /// Clients that the kernel may hold before they are accepted. The kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -92,7 +91,7 @@ impl Listener {
     /// The next client, as a plain non-blocking descriptor that no runtime watches.
     pub(crate) async fn accept(&self) -> io::Result<(OwnedFd, PeerAddress)> {
         let accept = || Ok(acceptfrom_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?);
-        let (client, address) = self.socket.io(Interest::READABLE, accept).await?;
+        let (client, address) = self.socket.when_readable(accept).await?;
         let peer = address.and_then(|address| SocketAddr::try_from(address).ok());
         Ok((client, peer.map_or(PeerAddress::Unix, |peer| PeerAddress::Ip(peer.ip().to_canonical(), peer.port()))))
     }

@@ -11,7 +11,6 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::{RecvFlags, recv},
 };
-use tokio::io::Interest;
 
 use crate::head::{self, Head, MAX_HEAD_BYTES};
 
@@ -50,7 +49,7 @@ pub fn peek_now(socket: BorrowedFd<'_>) -> io::Result<Peeked> {
 /// Waits until there is enough to decide. The caller bounds the time.
 pub async fn peek_head(watched: &Readiness) -> io::Result<Peeked> {
     watched
-        .io(Interest::READABLE, || match peek_now(watched.as_fd())? {
+        .when_readable(|| match peek_now(watched.as_fd())? {
             // The bytes stay in place, so the runtime goes on believing the socket readable: only WouldBlock tells it better.
             // That belief is never cleared for a read side that is closed, so this has to be decided now.
             Peeked::Partial if read_side_closed(watched.as_fd())? => Ok(Peeked::Closed),

@@ -11,7 +11,6 @@ use std::{
 
 use roomd_wire::Readiness;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
-use tokio::io::Interest;
 
 /// How long a refused client is listened to after its answer.
 const LINGER: Duration = Duration::from_secs(2);
@@ -113,11 +112,10 @@ async fn answer_and_linger(client: OwnedFd, refusal: Refusal) -> io::Result<()> 
         }
     }
     let response = refusal.response();
-    client.io(Interest::WRITABLE, || Ok(send(client.as_fd(), response.as_bytes(), SendFlags::NOSIGNAL)?)).await?;
+    client.when_writable(|| Ok(send(client.as_fd(), response.as_bytes(), SendFlags::NOSIGNAL)?)).await?;
     shutdown(&client, Shutdown::Write)?;
     while consumed <= LINGER_BYTES {
-        match client.io(Interest::READABLE, || Ok(recv(client.as_fd(), &mut buffer[..], RecvFlags::empty())?.1)).await?
-        {
+        match client.when_readable(|| Ok(recv(client.as_fd(), &mut buffer[..], RecvFlags::empty())?.1)).await? {
             0 => break,
             length => consumed += length,
         }

@@ -21,6 +21,9 @@ struct Arguments {
     /// Clients of the fan-out.
     #[arg(long, default_value_t = 1000)]
     clients: usize,
+    /// Sizes of the fan-out's rooms.
+    #[arg(long, value_delimiter = ',', default_value = "2,50,1000")]
+    rooms: Vec<usize>,
     /// Seconds for each fan-out measurement.
     #[arg(long, default_value_t = 4)]
     seconds: u64,
@@ -32,7 +35,6 @@ struct Arguments {
     connections: Vec<usize>,
 }
 
-const ROOM_SIZES: [usize; 3] = [2, 50, 1000];
 const PACED: Offer = Offer::Paced { deliveries: 20_000 };
 const SATURATED: Offer = Offer::Saturated { outstanding: 20_000 };
 
@@ -73,7 +75,7 @@ fn fan_out(arguments: &Arguments) -> io::Result<()> {
     let time = Duration::from_secs(arguments.seconds);
     println!("server CPU per delivered message, {} clients, {} workers", arguments.clients, arguments.workers);
     println!("{:>5} {:>10} {:>12} {:>12} {:>7} {:>12}", "room", "offer", "roomd", "floor", "ratio", "deliveries/s");
-    for room_size in ROOM_SIZES {
+    for &room_size in &arguments.rooms {
         for (name, offer, floor) in [("paced", PACED, "write"), ("saturated", SATURATED, "join")] {
             let ours = fanout::measure(&Server::roomd(arguments.workers)?, arguments.clients, room_size, offer, time)?;
             let least = Server::floor(floor, &ours.sample)?;

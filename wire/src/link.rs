@@ -7,14 +7,12 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
+use crate::readiness::Readiness;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::io::Interest;
-
-use crate::readiness::Readiness;
 
 /// The largest encoded message. A packet goes through the socket's buffer as a whole, so this stays well below the
 /// kernel's default for that (208 KiB).
@@ -62,7 +60,7 @@ impl<Out: Serialize, In: DeserializeOwned> Link<Out, In> {
     /// Sends a message with descriptors, which stay the caller's; waits while the other side's buffer is full.
     pub async fn send(&self, message: &Out, descriptors: &[BorrowedFd<'_>]) -> Result<(), LinkError> {
         let packet = encode(message)?;
-        Ok(self.socket.io(Interest::WRITABLE, || send_packet(self.as_fd(), &packet, descriptors)).await?)
+        Ok(self.socket.when_writable(|| send_packet(self.as_fd(), &packet, descriptors)).await?)
     }
 
     /// Sends a message with descriptors, which stay the caller's, if that is possible without waiting; an error of kind
@@ -76,7 +74,7 @@ impl<Out: Serialize, In: DeserializeOwned> Link<Out, In> {
     /// The next message and the descriptors it carried; `None` when the other side is gone. Cancelling loses nothing.
     pub async fn recv(&self) -> Result<Option<(In, Vec<OwnedFd>)>, LinkError> {
         let mut buffer = [MaybeUninit::<u8>::uninit(); 1024];
-        decode(self.socket.io(Interest::READABLE, || receive_packet(self.as_fd(), &mut buffer)).await?)
+        decode(self.socket.when_readable(|| receive_packet(self.as_fd(), &mut buffer)).await?)
     }
 
     /// As [`Link::recv`] if a message is there already; an error of kind `WouldBlock` says that none is. Reads what a dead

@@ -12,18 +12,14 @@ use std::{
 
 use bytes::Bytes;
 use roomd_wire::{
-    BusHealth,
+    BusHealth, Readiness,
     hub::{HubBuffer, HubFrame, HubOp, MAX_HUB_BODY_BYTES, decode_count},
 };
 use rustix::{
     buffer::spare_capacity,
     net::{RecvFlags, SendFlags, recv, send},
 };
-use tokio::{
-    io::Interest,
-    net::UnixStream,
-    sync::{Notify, oneshot, watch},
-};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::{
     Bus, BusCounters, BusError, BusHandler, LocalFuture, Routing,
@@ -51,9 +47,11 @@ const BATCHES: usize = 4;
 
 /// A worker's access to the hub.
 pub struct EmbeddedBus {
-    socket: UnixStream,
+    socket: Readiness,
     handler: Rc<dyn BusHandler>,
     output: RefCell<Output>,
+    /// The hub's side was full when something was to be written last.
+    blocked: Cell<bool>,
     /// Wakes the driver: something waits to be written.
     queued: Notify,
     questions: RefCell<HashMap<u64, oneshot::Sender<u64>>>,
@@ -81,10 +79,9 @@ impl EmbeddedBus {
         timing: HealthTiming,
         handler: Rc<dyn BusHandler>,
     ) -> io::Result<(Rc<Self>, impl Future<Output = ()> + use<>)> {
-        let stream = std::os::unix::net::UnixStream::from(stream);
-        stream.set_nonblocking(true)?;
         let bus = Rc::new(EmbeddedBus {
-            socket: UnixStream::from_std(stream)?,
+            socket: Readiness::new(stream)?,
+            blocked: Cell::new(false),
             report: HealthReport::new("embedded", timing, handler.clone()),
             handler,
             output: RefCell::default(),
@@ -113,10 +110,13 @@ impl EmbeddedBus {
                 timer.as_mut().reset(check_at);
             }
             let done = tokio::select! {
-                ready = self.socket.readable() => ready.and_then(|()| self.read(&mut input)),
+                done = self.socket.when_readable(|| self.read(&mut input)) => done,
                 // Mostly the turn's `flush` has been here before.
                 () = self.queued.notified() => self.write().map(drop),
-                ready = self.socket.writable(), if self.waits_for_room() => ready.and_then(|()| self.write_when_ready()),
+                done = self.socket.when_writable(|| self.output.borrow_mut().write_to(&self.socket)), if self.blocked.get() => {
+                    self.blocked.set(false);
+                    done
+                }
                 () = &mut timer => {
                     self.update_health(|health, now| health.handle_timeout(now));
                     Ok(())
@@ -145,27 +145,23 @@ impl EmbeddedBus {
         }
     }
 
+    /// Reads some batches. `WouldBlock` tells the runtime that there is no more.
     fn read(&self, input: &mut HubBuffer) -> io::Result<()> {
         for _ in 0..BATCHES {
             let buffer = input.make_room().map_err(io::Error::other)?;
             let room = buffer.capacity() - buffer.len();
-            let read = self.socket.try_io(Interest::READABLE, || {
-                let (read, _) = recv(&self.socket, spare_capacity(buffer), RecvFlags::DONTWAIT)?;
-                Ok(read)
-            });
-            let read = match read {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
+            let read = match recv(&self.socket, spare_capacity(buffer), RecvFlags::DONTWAIT) {
+                Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok((read, _)) => read,
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
             };
             while let Some(frame) = input.scan().map_err(io::Error::other)? {
                 self.handle(&frame);
             }
             input.consume(input.scanned());
             if read < room {
-                return Ok(());
+                return Err(io::ErrorKind::WouldBlock.into());
             }
         }
         Ok(())
@@ -233,22 +229,15 @@ impl EmbeddedBus {
         true
     }
 
-    fn waits_for_room(&self) -> bool {
-        self.output.borrow().len() > 0
-    }
-
-    /// Writes what waits, straight to the system: the runtime's remembered readiness can be older than the truth.
+    /// Writes what waits. What does not fit, the driver writes when there is room again.
     fn write(&self) -> io::Result<()> {
         match self.output.borrow_mut().write_to(&self.socket) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            done => done,
-        }
-    }
-
-    /// The same after the runtime said that there is room, so that it learns when there is none again.
-    fn write_when_ready(&self) -> io::Result<()> {
-        match self.socket.try_io(Interest::WRITABLE, || self.output.borrow_mut().write_to(&self.socket)) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if !self.blocked.replace(true) {
+                    self.queued.notify_one();
+                }
+                Ok(())
+            }
             done => done,
         }
     }
@@ -326,7 +315,7 @@ impl Output {
         self.bytes.len() - self.written
     }
 
-    fn write_to(&mut self, socket: &UnixStream) -> io::Result<()> {
+    fn write_to(&mut self, socket: &Readiness) -> io::Result<()> {
         while self.len() > 0 {
             match send(socket, &self.bytes[self.written..], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(sent) => self.written += sent,
