@@ -61,7 +61,8 @@ pub(super) async fn answer(engine: &Engine, request: Request, open: &Open) -> Op
         stream.shutdown(Shutdown::Both);
         return None;
     }
-    let query = Query::parse(head.uri.query().unwrap_or_default());
+    let target = admission::decoded(head.uri.query().unwrap_or_default());
+    let query = Query::parse(&target);
     let owner = query.sid.filter(|_| !moved && admission::transport(&query).is_ok()).and_then(|sid| engine.owner(sid));
     if let Some(owner) = owner {
         if let Err(error) = open.move_to(owner, stream, rebuild(&head, &rest)) {

@@ -59,7 +59,14 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             return Box::pin(std::future::pending());
         }
         let (engine, source) = (self.engine.clone(), self.source);
-        Box::pin(async move { answer(engine, source, head, body).await })
+        Box::pin(async move {
+            let mut response = answer(engine.clone(), source, head, body).await?;
+            // The connection's next request would reach a worker that leaves.
+            if source.is_client() && engine.0.draining.get() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        })
     }
 }
 
@@ -97,7 +104,7 @@ enum Served {
 }
 
 async fn serve(engine: &Engine, source: Source, head: Parts, body: Incoming) -> Result<Served, Reset> {
-    let target = head.uri.query().unwrap_or_default().to_owned();
+    let target = admission::decoded(head.uri.query().unwrap_or_default()).into_owned();
     let query = Query::parse(&target);
     if source.is_client()
         && admission::transport(&query).is_ok()
@@ -156,7 +163,6 @@ pub(super) fn refuse(engine: &Engine, refusal: Refusal) -> Response<ResponseBody
 /// A new client came by a connection that is older than the decision to leave: its next one goes to another worker.
 fn leaving() -> Response<ResponseBody> {
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, ResponseBody::full(Bytes::new()));
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }

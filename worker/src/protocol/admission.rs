@@ -1,5 +1,7 @@
 //! Which requests the Engine.IO server lets in, and what it answers to the others. The order of the checks is engine.io's.
 
+use std::borrow::Cow;
+
 use super::session::Transport;
 
 /// What the query of a request says. Of repeated keys the last counts.
@@ -52,8 +54,22 @@ pub struct Request<'a> {
     pub query: Query<'a>,
 }
 
+/// The query part of a request target with its escapes read, for [`Query::parse`].
+pub fn decoded(query: &str) -> Cow<'_, str> {
+    if !query.contains('%') {
+        return query.into();
+    }
+    let mut text = String::with_capacity(query.len());
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        // An escaped separator does not separate; and nothing that is looked for has one in it.
+        let plain = |part: &str| part.replace(['&', '='], "\u{fffd}");
+        text.extend([&plain(&key), "=", &plain(&value), "&"]);
+    }
+    text.into()
+}
+
 impl<'a> Query<'a> {
-    /// Reads the query part of a request target, without its question mark.
+    /// Reads the query part of a request target, without its question mark and escapes.
     pub fn parse(query: &'a str) -> Query<'a> {
         let mut parsed = Query::default();
         for pair in query.split('&') {
@@ -191,8 +207,12 @@ mod tests {
             (UPGRADE, "EIO=4&transport=websocket&sid=p", Ok(Admitted::Upgrade('p'))),
             (UPGRADE, "EIO=4&transport=websocket&sid=w", Ok(Admitted::Upgrade('w'))),
             (UPGRADE, "EIO=4&transport=polling&sid=p", Ok(Admitted::Pointless)),
+            (POST, "EIO=%34&transport=%70olling&s%69d=%70", Ok(Admitted::Polling('p'))),
+            (GET, "EIO=4&transport=polling&x=%26sid=p", Ok(Admitted::Open(Transport::Polling))),
+            (GET, "EIO=4&transport=polling&sid=%ff", Err(UnknownSession)),
         ] {
-            let request = Request { is_get, upgrade, query: Query::parse(query) };
+            let query = decoded(query);
+            let request = Request { is_get, upgrade, query: Query::parse(&query) };
             assert_eq!(admit(&request, find), expected, "get {is_get} upgrade {upgrade} {query}");
         }
     }
