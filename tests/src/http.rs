@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    os::fd::OwnedFd,
     time::Duration,
 };
 
@@ -37,9 +38,22 @@ impl Connection {
         Connection { stream, buffer: Vec::new() }
     }
 
+    /// Over a socket that is connected already, of any family.
+    pub fn over(socket: impl Into<OwnedFd>) -> Connection {
+        // Reading and writing are the same for every kind of stream socket.
+        let stream = TcpStream::from(socket.into());
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        Connection { stream, buffer: Vec::new() }
+    }
+
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Sends bytes unless the connection has ended.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> Option<()> {
+        self.stream.write_all(bytes.as_ref()).ok()
     }
 
     /// The stream itself.
@@ -136,6 +150,14 @@ impl Connection {
         std::mem::take(&mut self.buffer)
     }
 }
+
+/// The target of a polling request of a session.
+pub fn polling(sid: &str) -> String {
+    format!("/socket.io/?EIO=4&transport=polling&sid={sid}")
+}
+
+/// The target of a polling handshake.
+pub const HANDSHAKE: &str = "/socket.io/?EIO=4&transport=polling";
 
 /// The sid in the answer to a polling handshake.
 pub fn sid(answer: &Answer) -> String {
