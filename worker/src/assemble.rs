@@ -1,14 +1,15 @@
 //! A whole worker: the engine, the Socket.IO server with its application, the bus, and the page.
 
-use std::{fs, process::ExitCode, rc::Rc};
+use std::{cell::RefCell, fs, process::ExitCode, rc::Rc, time::Instant};
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, header};
-use roomd_wire::{BusConfig, WorkerConfig};
+use roomd_wire::{BusConfig, WorkerConfig, WorkerStats};
 
 use crate::{
     bus::{Bus, EmbeddedBus, HealthTiming, RedisBus},
     engine::Fallback,
+    memory::{self, Trim},
     page::{CONTENT_SECURITY_POLICY, Page},
     run::{self, Layers, Setup},
     socketio::{App, Io},
@@ -41,7 +42,14 @@ fn assemble(Setup { config, engine, hub }: Setup<'_>, app: App) -> Result<Layers
     engine.on_flush(Rc::new(move || bus.flush()));
     let fallback = fallback(config)?;
     let handler = Rc::new(io.clone());
-    Ok(Layers { handler, fallback, report: Box::new(move |stats| io.report(stats)) })
+    let trim = RefCell::new(Trim::new());
+    let report = Box::new(move |stats: &mut WorkerStats| {
+        io.report(stats);
+        if trim.borrow_mut().is_due(io.ended_sessions(), Instant::now()) {
+            memory::give_back();
+        }
+    });
+    Ok(Layers { handler, fallback, report })
 }
 
 /// Serves the demo page where the Socket.IO path does not.

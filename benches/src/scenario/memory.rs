@@ -1,6 +1,9 @@
 //! Memory per idle connection.
 
-use std::io;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use crate::{load::Load, process, server::Server};
 
@@ -32,6 +35,10 @@ pub fn measure(server: &Server, steps: &[usize]) -> io::Result<Memory> {
         load = Load::new()?;
         load.connect(server.address(), most, |client| client)?;
     }
-    load.settle()?;
+    // The workers give memory back some seconds after many clients have left.
+    let until = Instant::now() + Duration::from_secs(8);
+    while Instant::now() < until {
+        load.turn(Duration::from_millis(100))?;
+    }
     Ok(Memory { at, after_churn: per_connection(most)? })
 }

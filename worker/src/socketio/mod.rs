@@ -69,6 +69,11 @@ impl Io {
         Some(Namespaced::new(self, self.0.namespace(name)?))
     }
 
+    /// How many sessions have ended since the start.
+    pub fn ended_sessions(&self) -> u64 {
+        self.0.counters.ended_sessions.get()
+    }
+
     /// Writes this layer's figures into the worker's.
     pub fn report(&self, stats: &mut WorkerStats) {
         self.0.report(stats);

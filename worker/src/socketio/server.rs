@@ -106,6 +106,7 @@ pub(super) struct Counters {
     pub(super) events_in: Cell<u64>,
     pub(super) bad_events: Cell<u64>,
     pub(super) bus_malformed: Cell<u64>,
+    pub(super) ended_sessions: Cell<u64>,
 }
 
 impl Inner {
@@ -510,5 +511,6 @@ impl SessionHandler for Io {
             self.leave(key, namespace, id, reason.as_str());
         }
         self.0.state.borrow_mut().sessions.remove(&key);
+        count(&self.0.counters.ended_sessions);
     }
 }
