@@ -204,7 +204,7 @@ struct Seen {
 /// One client that polls, answers pings, and begins anew when its session has ended. Every second one keeps its connection for
 /// all its sessions, the others have a fresh one for each request. `excused`: whether a session of that worker may be lost.
 fn client(server: SocketAddr, number: usize, seen: &Seen, excused: &(dyn Fn(WorkerId) -> bool + Sync)) {
-    let kept_alive = number % 2 == 0;
+    let kept_alive = number.is_multiple_of(2);
     let mut kept: Option<Connection> = None;
     let mut request = |target: &str, body: Option<&str>| -> Option<Answer> {
         seen.requests.fetch_add(1, Ordering::Relaxed);
