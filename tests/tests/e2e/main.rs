@@ -5,4 +5,5 @@ mod balancer;
 mod chaos;
 mod chat;
 mod cli;
+mod node_mix;
 mod sticky;
