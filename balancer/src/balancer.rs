@@ -3,31 +3,32 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    fs::File,
     io,
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
     time::Duration,
 };
 
-use roomd_wire::{ConnectionId, Network, PeerAddress, Readiness, SidHome, WorkerId};
+use roomd_wire::{ConnectionId, Network, PeerAddress, Readiness, WorkerId};
 use rustc_hash::FxBuildHasher;
-use tokio::{sync::watch, task::spawn_local};
-
-use crate::{
-    backends::Backends,
-    handover::{Held, Outbox, Sent, WorkerLink},
-    head::{BadHead, Head},
-    limits::{LimitPassed, Limits},
-    listener::Listener,
-    peek::{Peeked, peek_head, peek_now},
-    refuse::{self, Refusal},
+use tokio::{
+    sync::watch,
+    task::{spawn_local, yield_now},
+    time::Instant,
 };
 
-/// A connection that so many workers died with, each before it acknowledged, is given up.
-const MAX_TRIES: u8 = 4;
-/// How long accepting rests when no descriptor is left.
-const DESCRIPTOR_REST: Duration = Duration::from_millis(50);
+use crate::{
+    accept::{self, Reserve},
+    handover::{Held, Outbox, WorkerLink},
+    head::{BadHead, Head},
+    limits::Limits,
+    listener::Listener,
+    peek::{Peeked, peek_head, peek_now},
+    refusal::Refusal,
+    refuse,
+    router::{Action, Router},
+};
+
 /// How many refused clients are waited for at the same time; further ones are answered and closed at once.
 const MAX_LINGERING: usize = 256;
 
@@ -73,132 +74,92 @@ pub struct BalancerStats {
 
 /// Accepts connections and hands them to workers. One per supervisor, on its one thread, inside a `LocalSet`.
 pub struct Balancer {
-    config: BalancerConfig,
+    head_timeout: Duration,
     state: RefCell<State>,
-    /// How often a worker became ready; `None` once stopped.
-    ready: watch::Sender<Option<u64>>,
-    /// Given up to answer a client when no other descriptor is left.
-    reserve: RefCell<Option<File>>,
+    stopped: watch::Sender<bool>,
+    reserve: Reserve,
     lingering: Cell<usize>,
+    /// Whether a task sleeps until the first wait for a worker ends.
+    watching_waits: Cell<bool>,
 }
 
 struct State {
-    backends: Backends,
-    limits: Limits,
+    router: Router,
     outboxes: HashMap<WorkerId, Rc<Outbox>>,
+    /// The sockets of connections that wait for a worker or that none has acknowledged.
     held: HashMap<ConnectionId, Held, FxBuildHasher>,
-    peers: HashMap<ConnectionId, PeerAddress, FxBuildHasher>,
-    next_id: u64,
-    stats: BalancerStats,
-    refused: [u64; Refusal::ALL.len()],
 }
 
 impl Balancer {
     /// No listeners and no workers yet.
     pub fn new(config: BalancerConfig) -> Rc<Balancer> {
-        let limits =
-            Limits::new(config.max_connections, config.max_connections_per_address, config.trusted_proxies.clone());
+        let limits = Limits::new(config.max_connections, config.max_connections_per_address, config.trusted_proxies);
         let state = State {
-            backends: Backends::new(config.host),
-            limits,
+            router: Router::new(limits, config.host, config.worker_wait, config.max_waiting),
             outboxes: HashMap::new(),
             held: HashMap::default(),
-            peers: HashMap::default(),
-            next_id: 1,
-            stats: BalancerStats::default(),
-            refused: [0; Refusal::ALL.len()],
         };
         Rc::new(Balancer {
-            config,
+            head_timeout: config.head_timeout,
             state: state.into(),
-            ready: watch::Sender::new(Some(0)),
-            reserve: File::open("/dev/null").ok().into(),
+            stopped: watch::Sender::new(false),
+            reserve: Reserve::new(),
             lingering: Cell::new(0),
+            watching_waits: Cell::new(false),
         })
     }
 
-    /// Accepts from a listener until [`Balancer::stop`]. The listener is closed when this ends.
+    /// Accepts from a listener until [`Balancer::stop`]. The listener is closed when this ends or is dropped.
     pub async fn serve(self: Rc<Self>, listener: Listener) {
-        let mut stopped = self.ready.subscribe();
-        let mut short_of_descriptors = false;
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                _ = stopped.wait_for(Option::is_none) => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((client, peer)) => {
-                    if std::mem::take(&mut short_of_descriptors) {
-                        tracing::info!("descriptors are available again");
-                    }
-                    self.admit(client, peer);
-                }
-                Err(error) if is_shortage(&error) => {
-                    if !std::mem::replace(&mut short_of_descriptors, true) {
-                        tracing::error!(%error, "cannot accept connections: raise the limit on open files");
-                    }
-                    self.answer_with_reserve(&listener).await;
-                    tokio::time::sleep(DESCRIPTOR_REST).await;
-                }
-                // A client that left before it was accepted, or a passing fault of its network.
-                Err(error) => tracing::debug!(%error, "a connection was not accepted"),
-            }
+        let mut stopped = self.stopped.subscribe();
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => accept::turn_away(&self, &listener),
+            () = accept::accept_all(&self, &listener) => {}
         }
     }
 
     /// A worker is ready.
     pub fn add_worker(self: &Rc<Self>, id: WorkerId, link: Rc<WorkerLink>) {
-        let mut state = self.state.borrow_mut();
-        state.backends.add(id);
-        state.outboxes.insert(id, Rc::new(Outbox::new(link)));
-        drop(state);
-        self.ready.send_modify(|ready| *ready = ready.map(|count| count + 1));
+        self.change(|state| {
+            state.outboxes.insert(id, Outbox::new(link));
+            state.router.add_worker(id);
+        });
     }
 
     /// A worker gets no new sessions any more; requests of its sessions still go there.
     pub fn drain_worker(&self, id: WorkerId) {
-        self.state.borrow_mut().backends.drain(id);
+        self.state.borrow_mut().router.drain_worker(id);
     }
 
     /// A worker is gone, and all that it still said has been read: what it did not acknowledge goes to others.
     pub fn remove_worker(self: &Rc<Self>, id: WorkerId) {
-        let mut state = self.state.borrow_mut();
-        state.outboxes.remove(&id);
-        let removed = state.backends.remove(id);
-        for connection in removed.ended {
-            state.release(connection);
-        }
-        state.stats.handed_over_again += removed.unacknowledged.len() as u64;
-        drop(state);
-        for connection in removed.unacknowledged {
-            let Some(held) = self.state.borrow_mut().held.remove(&connection) else { continue };
-            // Its home, if it had one, was the worker that is gone.
-            match held.tries < MAX_TRIES {
-                true => self.hand_over(connection, held, None),
-                false => self.give_up(connection, held, Refusal::NoWorker),
+        self.change(|state| {
+            if let Some(outbox) = state.outboxes.remove(&id) {
+                outbox.close();
             }
-        }
+            state.router.remove_worker(id, now());
+        });
     }
 
     /// A worker has taken a connection over.
     pub fn accepted(&self, by: WorkerId, connection: ConnectionId) {
         let mut state = self.state.borrow_mut();
-        if state.backends.acknowledge(connection, by) && state.held.remove(&connection).is_some() {
-            state.stats.handed_over += 1;
+        if state.router.acknowledge(by, connection) {
+            state.held.remove(&connection);
         }
     }
 
     /// A worker's connection has ended.
     pub fn closed(&self, by: WorkerId, connection: ConnectionId) {
         let mut state = self.state.borrow_mut();
-        if state.backends.close(connection, by) {
+        if state.router.close(by, connection) {
             state.held.remove(&connection);
-            state.release(connection);
         }
     }
 
-    /// A worker gives a connection to another one: an upgrade of that one's session.
+    /// A worker gives a connection to another one: an upgrade of that one's session. `read` is what it has read of it. If the
+    /// other does not live, the present worker of its slot gets it, or else any, to be answered there.
     pub fn moved(
         self: &Rc<Self>,
         from: WorkerId,
@@ -207,81 +168,92 @@ impl Balancer {
         read: Vec<u8>,
         socket: OwnedFd,
     ) {
-        let mut state = self.state.borrow_mut();
-        if !state.backends.close(connection, from) {
-            return;
-        }
-        state.stats.moved += 1;
-        state.held.remove(&connection);
-        let peer = state.peers.get(&connection).copied().unwrap_or(PeerAddress::Unix);
-        drop(state);
-        let held = Held { socket: socket.into(), peer, moved: true, read, tries: 0 };
-        self.hand_over(connection, held, Some(SidHome { host: self.config.host, worker: to }));
+        self.change(|state| {
+            let Some(peer) = state.router.take_for_move(from, connection) else { return };
+            state.held.insert(connection, Held { socket: socket.into(), peer, moved: true, read });
+            state.router.place_at(connection, to, now());
+        });
     }
 
     /// Live connections of a worker.
     pub fn connections(&self, id: WorkerId) -> usize {
-        self.state.borrow().backends.live(id)
+        self.state.borrow().router.live(id)
     }
 
     /// What was counted, and what is held now.
     pub fn stats(&self) -> BalancerStats {
-        let state = self.state.borrow();
+        let router = &self.state.borrow().router;
+        let figures = router.figures();
         BalancerStats {
-            open: state.limits.count() as u64,
-            refused: Refusal::ALL.into_iter().zip(state.refused).collect(),
-            ..state.stats.clone()
+            accepted: figures.accepted,
+            open: router.open_connections() as u64,
+            waiting_for_head: figures.waiting_for_head,
+            waiting_for_worker: router.waiting_for_worker() as u64,
+            handed_over: figures.handed_over,
+            handed_over_again: figures.taken_back,
+            moved: figures.moved,
+            refused: Refusal::ALL.into_iter().zip(figures.refused).collect(),
         }
     }
 
     /// Stops accepting for good; who waits for a worker is answered with 503.
-    pub fn stop(&self) {
-        self.ready.send_replace(None);
+    pub fn stop(self: &Rc<Self>) {
+        self.stopped.send_replace(true);
+        self.change(|state| state.router.stop());
     }
 
-    fn admit(self: &Rc<Self>, client: OwnedFd, peer: PeerAddress) {
-        let mut state = self.state.borrow_mut();
-        state.stats.accepted += 1;
-        match state.limits.open(peer) {
-            Ok(()) => {}
-            Err(passed) => {
-                drop(state);
-                return self
-                    .refuse(client, if passed == LimitPassed::InAll { Refusal::Limit } else { Refusal::AddressLimit });
-            }
-        }
-        let connection = ConnectionId(state.next_id);
-        state.next_id += 1;
-        state.peers.insert(connection, peer);
-        drop(state);
+    /// A client that was accepted, as a non-blocking descriptor.
+    pub(crate) fn admit(self: &Rc<Self>, client: OwnedFd, peer: PeerAddress) {
+        let opened = self.state.borrow_mut().router.open(peer);
+        let connection = match opened {
+            Ok(connection) => connection,
+            Err(refusal) => return self.answer(client, refusal),
+        };
         // Most heads are there already when their connection is accepted: those need no task and no watch.
-        match peek_now(client.as_fd()) {
-            Ok(Peeked::Partial) => {
-                let balancer = self.clone();
-                spawn_local(async move { balancer.await_head(connection, client, peer).await });
+        match peek_now(client.as_fd(), 0) {
+            Ok(Peeked::Partial(seen)) => {
+                spawn_local(self.clone().await_head(connection, client, peer, seen));
             }
             peeked => self.decide(connection, client, peer, peeked),
         }
     }
 
-    async fn await_head(self: Rc<Self>, connection: ConnectionId, client: OwnedFd, peer: PeerAddress) {
-        self.state.borrow_mut().stats.waiting_for_head += 1;
+    /// Answers a client that does not count as a connection.
+    pub(crate) fn turn_away(self: &Rc<Self>, client: OwnedFd, refusal: Refusal) {
+        self.count_refusal(refusal);
+        self.answer(client, refusal);
+    }
+
+    /// Counts an answer that was given elsewhere.
+    pub(crate) fn count_refusal(&self, refusal: Refusal) {
+        self.state.borrow_mut().router.count_refusal(refusal);
+    }
+
+    /// What is left when no descriptor is.
+    pub(crate) fn reserve(&self) -> &Reserve {
+        &self.reserve
+    }
+
+    async fn await_head(self: Rc<Self>, connection: ConnectionId, client: OwnedFd, peer: PeerAddress, seen: usize) {
+        let deadline = Instant::now() + self.head_timeout;
+        // A client on a near network sends its head right after it has connected: a turn of the loop later it is there, and a
+        // watch would cost more than looking again.
+        yield_now().await;
+        let seen = match peek_now(client.as_fd(), seen) {
+            Ok(Peeked::Partial(seen)) => seen,
+            peeked => return self.decide(connection, client, peer, peeked),
+        };
         let waited = async {
             let watched = Readiness::new(client)?;
-            let peeked = tokio::time::timeout(self.config.head_timeout, peek_head(&watched)).await;
+            let peeked = tokio::time::timeout_at(deadline, peek_head(&watched, seen)).await;
             Ok::<_, io::Error>((watched.into_descriptor(), peeked))
         };
-        let waited = waited.await;
-        self.state.borrow_mut().stats.waiting_for_head -= 1;
-        match waited {
+        match waited.await {
             Ok((client, Ok(peeked))) => self.decide(connection, client, peer, peeked),
-            Ok((client, Err(_too_slow))) => {
-                self.state.borrow_mut().release(connection);
-                self.refuse(client, Refusal::HeadTimeout);
-            }
+            Ok((client, Err(_too_slow))) => self.refuse_head(connection, client, Refusal::HeadTimeout),
             Err(error) => {
                 tracing::debug!(%error, "a connection could not be watched");
-                self.state.borrow_mut().release(connection);
+                self.state.borrow_mut().router.end(connection, None);
             }
         }
     }
@@ -293,121 +265,88 @@ impl Balancer {
         peer: PeerAddress,
         peeked: io::Result<Peeked>,
     ) {
-        let refusal = match peeked {
-            Ok(Peeked::Head(Head::Complete(home))) => {
-                let held = Held { socket: client.into(), peer, moved: false, read: Vec::new(), tries: 0 };
-                return self.hand_over(connection, held, home);
+        match peeked {
+            Ok(Peeked::Head(Head::Complete(home))) => self.change(|state| {
+                state.held.insert(connection, Held { socket: client.into(), peer, moved: false, read: Vec::new() });
+                state.router.place(connection, home, now());
+            }),
+            Ok(Peeked::Head(Head::Refused(BadHead::TooLarge))) => {
+                self.refuse_head(connection, client, Refusal::HeadTooLarge);
             }
-            Ok(Peeked::Head(Head::Refused(BadHead::TooLarge))) => Refusal::HeadTooLarge,
-            Ok(Peeked::Head(_)) => Refusal::BadRequest,
+            Ok(Peeked::Head(_) | Peeked::Broken) => self.refuse_head(connection, client, Refusal::BadRequest),
             // The client has gone: nobody is there to be answered.
-            Ok(Peeked::Closed | Peeked::Partial) | Err(_) => return self.state.borrow_mut().release(connection),
-        };
-        self.state.borrow_mut().release(connection);
-        self.refuse(client, refusal);
-    }
-
-    fn hand_over(self: &Rc<Self>, connection: ConnectionId, mut held: Held, home: Option<SidHome>) {
-        let mut state = self.state.borrow_mut();
-        let Some((to, outbox)) = state.backend_for(home) else {
-            drop(state);
-            return self.wait_for_worker(connection, held, home);
-        };
-        held.tries += 1;
-        state.backends.assign(connection, to);
-        let sent = outbox.send(connection, &held);
-        state.held.insert(connection, held);
-        drop(state);
-        if sent == Sent::QueueBegan {
-            spawn_local(async move { outbox.drain().await });
+            Ok(Peeked::Closed | Peeked::Partial(_)) | Err(_) => self.state.borrow_mut().router.end(connection, None),
         }
     }
 
-    fn wait_for_worker(self: &Rc<Self>, connection: ConnectionId, held: Held, home: Option<SidHome>) {
+    fn refuse_head(self: &Rc<Self>, connection: ConnectionId, client: OwnedFd, refusal: Refusal) {
+        self.state.borrow_mut().router.end(connection, Some(refusal));
+        self.answer(client, refusal);
+    }
+
+    /// Changes the state, and does what the router decides in consequence.
+    fn change(self: &Rc<Self>, change: impl FnOnce(&mut State)) {
         let mut state = self.state.borrow_mut();
-        if state.stats.waiting_for_worker >= self.config.max_waiting as u64 || self.ready.borrow().is_none() {
-            drop(state);
-            return self.give_up(connection, held, Refusal::NoWorker);
-        }
-        state.stats.waiting_for_worker += 1;
-        drop(state);
-        let balancer = self.clone();
-        let mut ready = self.ready.subscribe();
-        spawn_local(async move {
-            let any = async {
-                // Ends with `false` when the balancer stops.
-                while !balancer.state.borrow().backends.any_ready() {
-                    if ready.changed().await.is_err() || ready.borrow().is_none() {
-                        return false;
+        change(&mut state);
+        while let Some(action) = state.router.poll_action() {
+            match action {
+                Action::HandOver { connection, to } => state.hand_over(connection, to),
+                Action::Refuse { connection, refusal } => {
+                    if let Some(held) = state.held.remove(&connection) {
+                        self.answer_held(held, refusal);
                     }
                 }
-                true
-            };
-            let in_time = tokio::time::timeout(balancer.config.worker_wait, any).await == Ok(true);
-            balancer.state.borrow_mut().stats.waiting_for_worker -= 1;
-            match in_time {
-                true => balancer.hand_over(connection, held, home),
-                false => balancer.give_up(connection, held, Refusal::NoWorker),
             }
-        });
-    }
-
-    fn give_up(self: &Rc<Self>, connection: ConnectionId, held: Held, refusal: Refusal) {
-        self.state.borrow_mut().release(connection);
-        match Rc::try_unwrap(held.socket) {
-            Ok(client) => self.refuse(client, refusal),
-            // Still in the queue of a worker that is gone: a clone serves as well.
-            Err(shared) => match shared.try_clone() {
-                Ok(client) => self.refuse(client, refusal),
-                Err(error) => tracing::debug!(%error, "a client was not answered"),
-            },
+        }
+        if state.router.poll_timeout().is_some() && !self.watching_waits.replace(true) {
+            spawn_local(self.clone().watch_waits());
         }
     }
 
-    fn refuse(self: &Rc<Self>, client: OwnedFd, refusal: Refusal) {
-        self.count_refusal(refusal);
+    /// Ends waits at their time. Ends itself when nobody waits.
+    async fn watch_waits(self: Rc<Self>) {
+        while let Some(until) = self.first_wait_ends() {
+            tokio::time::sleep_until(until.into()).await;
+            self.change(|state| state.router.expire(now()));
+        }
+        self.watching_waits.set(false);
+    }
+
+    fn first_wait_ends(&self) -> Option<std::time::Instant> {
+        self.state.borrow().router.poll_timeout()
+    }
+
+    fn answer_held(self: &Rc<Self>, held: Held, refusal: Refusal) {
+        match Rc::try_unwrap(held.socket) {
+            Ok(client) => self.answer(client, refusal),
+            // On its way to a worker that is gone, this very moment.
+            Err(shared) => refuse::answer_now(&shared, refusal),
+        }
+    }
+
+    fn answer(self: &Rc<Self>, client: OwnedFd, refusal: Refusal) {
         if self.lingering.get() >= MAX_LINGERING {
             return refuse::answer_now(&client, refusal);
         }
         self.lingering.set(self.lingering.get() + 1);
         let balancer = self.clone();
         spawn_local(async move {
-            refuse::answer(client, refusal).await;
+            refuse::answer(client, refusal, refuse::LINGER).await;
             balancer.lingering.set(balancer.lingering.get() - 1);
         });
-    }
-
-    fn count_refusal(&self, refusal: Refusal) {
-        self.state.borrow_mut().refused[refusal as usize] += 1;
-    }
-
-    /// Accepts one client with the descriptor that is kept for this, and tells it why it is not served.
-    async fn answer_with_reserve(&self, listener: &Listener) {
-        drop(self.reserve.borrow_mut().take());
-        if let Ok(Ok((client, _))) = tokio::time::timeout(DESCRIPTOR_REST, listener.accept()).await {
-            refuse::answer_now(&client, Refusal::OutOfDescriptors);
-            self.count_refusal(Refusal::OutOfDescriptors);
-        }
-        *self.reserve.borrow_mut() = File::open("/dev/null").ok();
     }
 }
 
 impl State {
-    fn backend_for(&mut self, home: Option<SidHome>) -> Option<(WorkerId, Rc<Outbox>)> {
-        let to = self.backends.choose(home)?;
-        Some((to, self.outboxes.get(&to)?.clone()))
-    }
-
-    /// The connection no longer counts against the limits.
-    fn release(&mut self, connection: ConnectionId) {
-        if let Some(peer) = self.peers.remove(&connection) {
-            self.limits.close(peer);
+    fn hand_over(&mut self, connection: ConnectionId, to: WorkerId) {
+        // The outbox of a worker comes and goes with its place in the router.
+        if let (Some(held), Some(outbox)) = (self.held.get(&connection), self.outboxes.get(&to)) {
+            outbox.send(connection, held);
         }
     }
 }
 
-fn is_shortage(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    error.raw_os_error().is_some_and(|code| shortages.iter().any(|errno| errno.raw_os_error() == code))
+/// The runtime's clock, which a test can hold.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }

@@ -1,8 +1,14 @@
 //! Passing connections to one worker, in order, however slowly it takes them.
 
-use std::{cell::RefCell, collections::VecDeque, os::fd::AsFd, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    os::fd::{AsFd, OwnedFd},
+    rc::Rc,
+};
 
 use roomd_wire::{ConnectionId, Link, PeerAddress, ToSupervisor, ToWorker};
+use tokio::task::{AbortHandle, spawn_local};
 
 /// The control socket of a worker, as the supervisor holds it.
 pub type WorkerLink = Link<ToWorker, ToSupervisor>;
@@ -10,71 +16,76 @@ pub type WorkerLink = Link<ToWorker, ToSupervisor>;
 /// A connection that no worker has acknowledged yet. The descriptor is the balancer's duplicate.
 #[derive(Debug)]
 pub struct Held {
-    /// The client's socket.
-    pub socket: Rc<std::os::fd::OwnedFd>,
+    /// The client's socket. Shared with the queue of a worker that is slow to take it.
+    pub socket: Rc<OwnedFd>,
     /// Where the client is.
     pub peer: PeerAddress,
     /// Another worker moved it: to be answered where it goes, whatever its session.
     pub moved: bool,
     /// What was read from it before it was moved.
     pub read: Vec<u8>,
-    /// How many workers it was given to.
-    pub tries: u8,
 }
 
 /// What is on its way to one worker.
 pub struct Outbox {
     link: Rc<WorkerLink>,
-    waiting: RefCell<VecDeque<(ToWorker, Rc<std::os::fd::OwnedFd>)>>,
+    /// What did not fit into the link. Bounded by the limit on connections: each is one of them.
+    queue: RefCell<VecDeque<(ToWorker, Rc<OwnedFd>)>>,
+    /// Empties the queue, while there is one.
+    drainer: RefCell<Option<AbortHandle>>,
 }
 
 impl Outbox {
     /// Nothing on its way.
-    pub fn new(link: Rc<WorkerLink>) -> Self {
-        Outbox { link, waiting: RefCell::default() }
+    pub fn new(link: Rc<WorkerLink>) -> Rc<Self> {
+        Rc::new(Outbox { link, queue: RefCell::default(), drainer: RefCell::default() })
     }
 
-    /// Sends a connection, or queues it while the worker's side is full: then the caller runs [`Outbox::drain`]. The queue is
-    /// bounded by the limit on connections.
-    #[must_use = "a queue that began must be drained"]
-    pub fn send(&self, id: ConnectionId, held: &Held) -> Sent {
+    /// Sends a connection, or queues it while the worker's side is full. Must be called inside a `LocalSet`.
+    pub fn send(self: &Rc<Self>, id: ConnectionId, held: &Held) {
         let message = ToWorker::Connection { id, peer: held.peer, moved: held.moved, read: held.read.clone() };
-        let mut waiting = self.waiting.borrow_mut();
-        if !waiting.is_empty() {
-            waiting.push_back((message, held.socket.clone()));
-            return Sent::Queued;
-        }
-        match self.link.try_send(&message, &[held.socket.as_fd()]) {
-            Err(error) if error.is_would_block() => {
-                waiting.push_back((message, held.socket.clone()));
-                Sent::QueueBegan
+        let mut queue = self.queue.borrow_mut();
+        let must_wait = !queue.is_empty()
+            || match self.link.try_send(&message, &[held.socket.as_fd()]) {
+                Ok(()) => false,
+                Err(error) if error.is_would_block() => true,
+                Err(error) => {
+                    // The worker is gone: what it did not acknowledge goes to another once its end has been noticed.
+                    tracing::debug!(%error, "a connection could not be handed over");
+                    false
+                }
+            };
+        if must_wait {
+            queue.push_back((message, held.socket.clone()));
+            let mut drainer = self.drainer.borrow_mut();
+            if drainer.is_none() {
+                *drainer = Some(spawn_local(self.clone().drain()).abort_handle());
             }
-            // An error: the worker is gone. What it did not acknowledge goes to another once its end has been noticed.
-            Ok(()) | Err(_) => Sent::Done,
         }
     }
 
-    /// Sends what is queued as the worker takes it. Ends when nothing is, or the worker is gone.
-    pub async fn drain(&self) {
-        loop {
-            // The front stays in the queue while it is sent, so that nothing overtakes it.
-            let Some((message, socket)) = self.waiting.borrow().front().cloned() else { return };
-            if self.link.send(&message, &[socket.as_fd()]).await.is_err() {
-                self.waiting.borrow_mut().clear();
-                return;
-            }
-            self.waiting.borrow_mut().pop_front();
+    /// The worker is gone: nothing is sent to it any more, and its queue lets go of its connections. (The other end of the
+    /// link can be held open by what the worker's application has started, so an error need not come.)
+    pub fn close(&self) {
+        self.queue.borrow_mut().clear();
+        if let Some(drainer) = self.drainer.borrow_mut().take() {
+            drainer.abort();
         }
     }
-}
 
-/// What became of a connection that was sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Sent {
-    /// It is in the worker's socket.
-    Done,
-    /// It waits behind others.
-    Queued,
-    /// It is the first that waits.
-    QueueBegan,
+    async fn drain(self: Rc<Self>) {
+        // The front stays in the queue while it is sent, so that nothing overtakes it.
+        while let Some((message, socket)) = self.front() {
+            if let Err(error) = self.link.send(&message, &[socket.as_fd()]).await {
+                tracing::debug!(%error, "queued connections could not be handed over");
+                self.queue.borrow_mut().clear();
+            }
+            self.queue.borrow_mut().pop_front();
+        }
+        self.drainer.borrow_mut().take();
+    }
+
+    fn front(&self) -> Option<(ToWorker, Rc<OwnedFd>)> {
+        self.queue.borrow().front().cloned()
+    }
 }

@@ -8,6 +8,9 @@ pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// The most header lines a head may have.
 const MAX_HEADERS: usize = 100;
 
+/// So many first bytes are looked at one by one: other protocols show in their first few.
+const CERTAIN_BYTES: usize = 16;
+
 /// What the bytes peeked so far are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Head {
@@ -26,6 +29,16 @@ pub enum BadHead {
     NotHttp,
     /// It is longer than [`MAX_HEAD_BYTES`], or has more lines than a worker takes.
     TooLarge,
+}
+
+/// As [`examine`], of whose bytes the first `seen` were an incomplete head the last time. Nothing new is certain until a line
+/// has ended, so a client that sends byte by byte makes no more work than it has lines.
+pub fn examine_more(bytes: &[u8], seen: usize) -> Head {
+    let new = bytes.get(seen..).unwrap_or(bytes);
+    match seen >= CERTAIN_BYTES && bytes.len() < MAX_HEAD_BYTES && !new.contains(&b'\n') {
+        true => Head::Incomplete,
+        false => examine(bytes),
+    }
 }
 
 /// Reads as much as there is of a request head.
@@ -122,6 +135,10 @@ mod tests {
         let head = get(&format!("/socket.io/?EIO=4&sid={text}"));
         for cut in 0..head.len() {
             assert_eq!(examine(&head.as_bytes()[..cut]), Head::Incomplete, "{cut}");
+            for seen in 0..=cut {
+                assert_eq!(examine_more(&head.as_bytes()[..cut], seen), Head::Incomplete, "{seen} of {cut}");
+            }
+            assert_eq!(examine_more(head.as_bytes(), cut), Head::Complete(Some(home)), "{cut}");
         }
         let pipelined = format!("{head}{}", get("/socket.io/?sid=other"));
         assert_eq!(examine(pipelined.as_bytes()), Head::Complete(Some(home)));
@@ -150,6 +167,9 @@ mod tests {
             b"PRI * HTTP/2.0\r\n\r\n",
         ] {
             assert_eq!(examine(bytes), Head::Refused(BadHead::NotHttp), "{bytes:?}");
+            for seen in 0..bytes.len() {
+                assert_eq!(examine_more(bytes, seen), Head::Refused(BadHead::NotHttp), "{bytes:?} after {seen}");
+            }
         }
     }
 
@@ -160,6 +180,7 @@ mod tests {
         assert_eq!(examine(&head), Head::Incomplete);
         head.push(b'a');
         assert_eq!(examine(&head), Head::Refused(BadHead::TooLarge));
+        assert_eq!(examine_more(&head, MAX_HEAD_BYTES - 1), Head::Refused(BadHead::TooLarge));
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(MAX_HEADERS + 1));
         assert_eq!(examine(many.as_bytes()), Head::Refused(BadHead::TooLarge));
     }

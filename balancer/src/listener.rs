@@ -90,8 +90,12 @@ impl Listener {
 
     /// The next client, as a plain non-blocking descriptor that no runtime watches.
     pub(crate) async fn accept(&self) -> io::Result<(OwnedFd, PeerAddress)> {
-        let accept = || Ok(acceptfrom_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?);
-        let (client, address) = self.socket.when_readable(accept).await?;
+        self.socket.when_readable(|| self.try_accept()).await
+    }
+
+    /// As [`Listener::accept`] if a client is there already.
+    pub(crate) fn try_accept(&self) -> io::Result<(OwnedFd, PeerAddress)> {
+        let (client, address) = acceptfrom_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
         let peer = address.and_then(|address| SocketAddr::try_from(address).ok());
         Ok((client, peer.map_or(PeerAddress::Unix, |peer| PeerAddress::Ip(peer.ip().to_canonical(), peer.port()))))
     }

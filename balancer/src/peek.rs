@@ -24,39 +24,48 @@ thread_local! {
 pub enum Peeked {
     /// Enough to decide.
     Head(Head),
-    /// At most the beginning of a head.
-    Partial,
-    /// The client has ended its side before its head was whole.
+    /// At most the beginning of a head, of so many bytes.
+    Partial(usize),
+    /// The client has ended its side without a byte.
     Closed,
+    /// The client has ended its side within a head.
+    Broken,
 }
 
-/// Looks at what is there now.
-pub fn peek_now(socket: BorrowedFd<'_>) -> io::Result<Peeked> {
+/// Looks at what is there now; `seen` is the length of the beginning that was there the last time.
+pub fn peek_now(socket: BorrowedFd<'_>, seen: usize) -> io::Result<Peeked> {
     BUFFER.with_borrow_mut(|buffer| {
         let length = match recv(socket, &mut **buffer, RecvFlags::PEEK) {
             Ok((_, 0)) => return Ok(Peeked::Closed),
             Ok((_, length)) => length,
-            Err(rustix::io::Errno::AGAIN) => return Ok(Peeked::Partial),
+            Err(rustix::io::Errno::AGAIN) => return Ok(Peeked::Partial(0)),
             Err(error) => return Err(error.into()),
         };
-        Ok(match head::examine(&buffer[..length]) {
-            Head::Incomplete => Peeked::Partial,
+        Ok(match head::examine_more(&buffer[..length], seen) {
+            Head::Incomplete => Peeked::Partial(length),
             head => Peeked::Head(head),
         })
     })
 }
 
 /// Waits until there is enough to decide. The caller bounds the time.
-pub async fn peek_head(watched: &Readiness) -> io::Result<Peeked> {
-    watched
-        .when_readable(|| match peek_now(watched.as_fd())? {
-            // The bytes stay in place, so the runtime goes on believing the socket readable: only WouldBlock tells it better.
-            // That belief is never cleared for a read side that is closed, so this has to be decided now.
-            Peeked::Partial if read_side_closed(watched.as_fd())? => Ok(Peeked::Closed),
-            Peeked::Partial => Err(io::ErrorKind::WouldBlock.into()),
-            decided => Ok(decided),
-        })
-        .await
+pub async fn peek_head(watched: &Readiness, mut seen: usize) -> io::Result<Peeked> {
+    let peek = || {
+        let peeked = peek_now(watched.as_fd(), seen)?;
+        let Peeked::Partial(length) = peeked else { return Ok(peeked) };
+        seen = length;
+        // That the read side is closed would never be cleared from what the runtime believes, so this has to be decided now.
+        // The rest of the head may have come together with the end: after it, nothing can.
+        if read_side_closed(watched.as_fd())? {
+            return Ok(match peek_now(watched.as_fd(), 0)? {
+                Peeked::Partial(_) => Peeked::Broken,
+                decided => decided,
+            });
+        }
+        // The bytes stay in place, so the runtime goes on believing the socket readable: only this tells it better.
+        Err(io::ErrorKind::WouldBlock.into())
+    };
+    watched.when_readable(peek).await
 }
 
 fn read_side_closed(socket: BorrowedFd<'_>) -> io::Result<bool> {
@@ -77,7 +86,7 @@ mod tests {
 
     async fn peek(server: UnixStream) -> Peeked {
         let watched = Readiness::new(server.into()).unwrap();
-        tokio::time::timeout(Duration::from_secs(5), peek_head(&watched)).await.unwrap().unwrap()
+        tokio::time::timeout(Duration::from_secs(5), peek_head(&watched, 0)).await.unwrap().unwrap()
     }
 
     #[tokio::test]
@@ -100,11 +109,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_leaves_in_the_middle_is_noticed_at_once() {
-        for sent in [0, 10, HEAD.len() - 1] {
+        for (sent, expected) in [
+            (0, Peeked::Closed),
+            (10, Peeked::Broken),
+            (HEAD.len() - 1, Peeked::Broken),
+            (HEAD.len(), Peeked::Head(Head::Complete(None))),
+        ] {
             let (mut client, server) = UnixStream::pair().unwrap();
             client.write_all(&HEAD[..sent]).unwrap();
             client.shutdown(std::net::Shutdown::Write).unwrap();
-            assert_eq!(peek(server).await, Peeked::Closed, "{sent} bytes");
+            assert_eq!(peek(server).await, expected, "{sent} bytes");
         }
     }
 
@@ -114,7 +128,7 @@ mod tests {
         client.write_all(&HEAD[..20]).unwrap();
         let before = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         let watched = Readiness::new(server.into()).unwrap();
-        let waited = tokio::time::timeout(Duration::from_millis(300), peek_head(&watched)).await;
+        let waited = tokio::time::timeout(Duration::from_millis(300), peek_head(&watched, 0)).await;
         let after = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         assert!(waited.is_err());
         let used = (after.tv_sec - before.tv_sec) * 1_000_000_000 + after.tv_nsec - before.tv_nsec;

@@ -12,78 +12,12 @@ use std::{
 use roomd_wire::Readiness;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
-/// How long a refused client is listened to after its answer.
-const LINGER: Duration = Duration::from_secs(2);
+use crate::refusal::Refusal;
+
+/// How long a refused client is listened to, so that it gets its answer.
+pub const LINGER: Duration = Duration::from_secs(2);
 /// How many bytes of it are read at the most.
 const LINGER_BYTES: usize = 1024 * 1024;
-
-/// Why the balancer answers itself.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub enum Refusal {
-    /// What came is not HTTP/1.
-    BadRequest,
-    /// The head did not come in time.
-    HeadTimeout,
-    /// The head is too large.
-    HeadTooLarge,
-    /// No worker was ready in time, or too many wait for one.
-    NoWorker,
-    /// All connections together are too many.
-    Limit,
-    /// One address has too many connections.
-    AddressLimit,
-    /// This process has no descriptor left.
-    OutOfDescriptors,
-}
-
-impl Refusal {
-    /// All causes, for figures by cause.
-    pub const ALL: [Refusal; 7] = [
-        Refusal::BadRequest,
-        Refusal::HeadTimeout,
-        Refusal::HeadTooLarge,
-        Refusal::NoWorker,
-        Refusal::Limit,
-        Refusal::AddressLimit,
-        Refusal::OutOfDescriptors,
-    ];
-
-    /// The name in status and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Refusal::BadRequest => "bad_request",
-            Refusal::HeadTimeout => "head_timeout",
-            Refusal::HeadTooLarge => "head_too_large",
-            Refusal::NoWorker => "no_worker",
-            Refusal::Limit => "limit",
-            Refusal::AddressLimit => "address_limit",
-            Refusal::OutOfDescriptors => "out_of_descriptors",
-        }
-    }
-
-    /// The whole answer.
-    fn response(self) -> String {
-        let (status, retry, body) = match self {
-            Refusal::BadRequest => ("400 Bad Request", "", "This is not an HTTP/1 request.\n"),
-            Refusal::HeadTimeout => ("408 Request Timeout", "", "The request head did not come in time.\n"),
-            Refusal::HeadTooLarge => ("431 Request Header Fields Too Large", "", "The request head is too large.\n"),
-            Refusal::NoWorker => ("503 Service Unavailable", "Retry-After: 2\r\n", "No worker is ready.\n"),
-            Refusal::Limit => ("503 Service Unavailable", "Retry-After: 10\r\n", "There are too many connections.\n"),
-            Refusal::AddressLimit => {
-                ("429 Too Many Requests", "Retry-After: 10\r\n", "There are too many connections from your address.\n")
-            }
-            Refusal::OutOfDescriptors => (
-                "503 Service Unavailable",
-                "Retry-After: 10\r\n",
-                "The server has no descriptor left for a connection.\n",
-            ),
-        };
-        let length = body.len();
-        format!(
-            "HTTP/1.1 {status}\r\n{retry}Content-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        )
-    }
-}
 
 /// Answers without waiting for the client: for when there is neither time nor a descriptor to do better.
 pub fn answer_now(client: &OwnedFd, refusal: Refusal) {
@@ -95,9 +29,9 @@ pub fn answer_now(client: &OwnedFd, refusal: Refusal) {
 }
 
 /// Answers, and stays until the client has gone or the time is over.
-pub async fn answer(client: OwnedFd, refusal: Refusal) {
+pub async fn answer(client: OwnedFd, refusal: Refusal, linger: Duration) {
     // As above: there is nobody to tell.
-    let _ = tokio::time::timeout(LINGER, answer_and_linger(client, refusal)).await;
+    let _ = tokio::time::timeout(linger, answer_and_linger(client, refusal)).await;
 }
 
 async fn answer_and_linger(client: OwnedFd, refusal: Refusal) -> io::Result<()> {
@@ -151,7 +85,7 @@ mod tests {
                 client.read_to_string(&mut answer).unwrap();
                 answer
             });
-            answer(server.into(), refusal).await;
+            answer(server.into(), refusal, LINGER).await;
             assert_eq!(received.await.unwrap(), refusal.response());
         }
     }

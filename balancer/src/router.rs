@@ -1,0 +1,492 @@
+//! The life of every connection that was accepted, as decisions without I/O: what happens goes in with the time, what is to be
+//! done comes out.
+//!
+//! ```text
+//!            open                    place                        acknowledged
+//!  (limits) ──────► head not seen ───────────► assigned to a worker ──────────► the worker's
+//!                        │             │          ▲     │                           │
+//!                 refuse │             ▼          │     │ the worker died           │ closed, moved,
+//!                 or gone│          waiting ──────┘     ▼                           ▼ the worker died
+//!                        ▼             │  a worker    placed again, at most      ended
+//!                      ended           ▼  is ready    MAX_TRIES times
+//!                                    refused
+//! ```
+//!
+//! At each moment a connection is in exactly one of these places, and counted there.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use roomd_wire::{ConnectionId, PeerAddress, SidHome, WorkerId};
+use rustc_hash::FxBuildHasher;
+
+use crate::{
+    backends::Backends,
+    limits::{LimitPassed, Limits},
+    refusal::Refusal,
+};
+
+/// A connection that so many workers died with, each before it acknowledged, is given up.
+pub const MAX_TRIES: u8 = 4;
+
+/// Where each connection is, and what is to be done with it.
+#[derive(Debug)]
+pub struct Router {
+    limits: Limits,
+    backends: Backends,
+    connections: HashMap<ConnectionId, Connection, FxBuildHasher>,
+    /// In the order they came, which is the order in which their time ends.
+    waiting: VecDeque<Waiting>,
+    wait: Duration,
+    max_waiting: usize,
+    stopped: bool,
+    next_id: u64,
+    actions: VecDeque<Action>,
+    figures: Figures,
+}
+
+/// What the shell has to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Send the connection to the worker, and keep a duplicate until it is acknowledged.
+    HandOver {
+        /// Which.
+        connection: ConnectionId,
+        /// To whom.
+        to: WorkerId,
+    },
+    /// Answer it here, and close it. It is counted no more.
+    Refuse {
+        /// Which.
+        connection: ConnectionId,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// What was counted since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Figures {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections that a worker acknowledged.
+    pub handed_over: u64,
+    /// Connections taken back because the worker died before it acknowledged.
+    pub taken_back: u64,
+    /// Connections moved from one worker to another.
+    pub moved: u64,
+    /// Connections whose head is not there yet, now.
+    pub waiting_for_head: u64,
+    /// Connections answered here, by the number of their [`Refusal`].
+    pub refused: [u64; Refusal::ALL.len()],
+}
+
+#[derive(Debug)]
+struct Connection {
+    peer: PeerAddress,
+    /// How many workers it was assigned to since it came (or was moved).
+    tries: u8,
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    HeadNotSeen,
+    Waiting,
+    Assigned { to: WorkerId, acknowledged: bool },
+}
+
+#[derive(Debug)]
+struct Waiting {
+    connection: ConnectionId,
+    home: Option<SidHome>,
+    until: Instant,
+}
+
+impl Router {
+    /// No connections and no workers. A connection waits for a ready worker at most for `wait`, and at most `max_waiting` do.
+    pub fn new(limits: Limits, host: u16, wait: Duration, max_waiting: usize) -> Self {
+        Router {
+            limits,
+            backends: Backends::new(host),
+            connections: HashMap::default(),
+            waiting: VecDeque::new(),
+            wait,
+            max_waiting,
+            stopped: false,
+            next_id: 1,
+            actions: VecDeque::new(),
+            figures: Figures::default(),
+        }
+    }
+
+    /// A connection was accepted: from now on it counts. If it would pass a limit, it is to be refused by the caller and does
+    /// not count.
+    pub fn open(&mut self, peer: PeerAddress) -> Result<ConnectionId, Refusal> {
+        self.figures.accepted += 1;
+        if let Err(passed) = self.limits.open(peer) {
+            let refusal = match passed {
+                LimitPassed::InAll => Refusal::Limit,
+                LimitPassed::PerAddress => Refusal::AddressLimit,
+            };
+            self.count_refusal(refusal);
+            return Err(refusal);
+        }
+        let id = ConnectionId(self.next_id);
+        self.next_id += 1;
+        self.connections.insert(id, Connection { peer, tries: 0, place: Place::HeadNotSeen });
+        self.figures.waiting_for_head += 1;
+        Ok(id)
+    }
+
+    /// A connection has ended before its head was there: with the answer that the caller gives, or by itself.
+    pub fn end(&mut self, connection: ConnectionId, refusal: Option<Refusal>) {
+        if self.forget(connection)
+            && let Some(refusal) = refusal
+        {
+            self.count_refusal(refusal);
+        }
+    }
+
+    /// A connection's head is there; it belongs where `home` says.
+    pub fn place(&mut self, connection: ConnectionId, home: Option<SidHome>, now: Instant) {
+        if self.connections.get(&connection).is_some_and(|known| known.place == Place::HeadNotSeen) {
+            self.figures.waiting_for_head -= 1;
+            self.assign(connection, home, now);
+        }
+        self.check_invariants();
+    }
+
+    /// As [`Router::place`] for a connection that belongs to a worker of this host.
+    pub fn place_at(&mut self, connection: ConnectionId, worker: WorkerId, now: Instant) {
+        self.place(connection, Some(self.backends.home_of(worker)), now);
+    }
+
+    /// A worker is ready: those that wait need not any longer.
+    pub fn add_worker(&mut self, id: WorkerId) {
+        self.backends.add(id);
+        // Once round, so that nothing is looked at twice even if none of them could be placed.
+        for waiting in std::mem::take(&mut self.waiting) {
+            match self.backends.choose(waiting.home) {
+                Some(to) => self.assign_to(waiting.connection, to),
+                None => self.waiting.push_back(waiting),
+            }
+        }
+        self.check_invariants();
+    }
+
+    /// A worker gets no new sessions any more; requests of its sessions still go there.
+    pub fn drain_worker(&mut self, id: WorkerId) {
+        self.backends.drain(id);
+    }
+
+    /// A worker is gone, and all that it still said has been told: what it did not acknowledge goes to others, the rest has
+    /// ended.
+    pub fn remove_worker(&mut self, id: WorkerId, now: Instant) {
+        self.backends.remove(id);
+        let mut ended = Vec::new();
+        let mut taken_back = Vec::new();
+        for (&connection, known) in &self.connections {
+            match known.place {
+                Place::Assigned { to, acknowledged: true } if to == id => ended.push(connection),
+                Place::Assigned { to, acknowledged: false } if to == id => taken_back.push((connection, known.tries)),
+                _ => {}
+            }
+        }
+        for connection in ended {
+            self.forget(connection);
+        }
+        // In the order they came: the longest waiting first.
+        taken_back.sort_unstable();
+        self.figures.taken_back += taken_back.len() as u64;
+        for (connection, tries) in taken_back {
+            match tries < MAX_TRIES {
+                // Its home, if it had one, was the worker that is gone.
+                true => self.assign(connection, None, now),
+                false => self.refuse(connection, Refusal::NoWorker),
+            }
+        }
+        self.check_invariants();
+    }
+
+    /// A worker has taken a connection over: the duplicate may go. False if it was not (any more) that worker's.
+    pub fn acknowledge(&mut self, by: WorkerId, connection: ConnectionId) -> bool {
+        let Some(known) = self.connections.get_mut(&connection) else { return false };
+        match known.place {
+            Place::Assigned { to, acknowledged } if to == by => {
+                known.place = Place::Assigned { to, acknowledged: true };
+                if !acknowledged {
+                    self.backends.acknowledge(by);
+                    self.figures.handed_over += 1;
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A worker's connection has ended. False if it was not (any more) that worker's.
+    pub fn close(&mut self, by: WorkerId, connection: ConnectionId) -> bool {
+        let was = self.is_of(connection, by);
+        if was {
+            self.forget(connection);
+        }
+        self.check_invariants();
+        was
+    }
+
+    /// A worker gives a connection to another one: to that if it lives, else to the present one of that slot, else to any.
+    /// Gives where the client is; none if the connection was not (any more) that worker's.
+    pub fn take_for_move(&mut self, from: WorkerId, connection: ConnectionId) -> Option<PeerAddress> {
+        if !self.is_of(connection, from) {
+            return None;
+        }
+        let known = self.connections.get_mut(&connection)?;
+        if let Place::Assigned { to, acknowledged } = known.place {
+            self.backends.release(to, acknowledged);
+        }
+        self.figures.moved += 1;
+        self.figures.waiting_for_head += 1;
+        // As if its head had just come; `place` follows.
+        known.place = Place::HeadNotSeen;
+        known.tries = 0;
+        Some(known.peer)
+    }
+
+    /// For good: nobody waits for a worker any more.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+        for waiting in std::mem::take(&mut self.waiting) {
+            self.refuse(waiting.connection, Refusal::NoWorker);
+        }
+    }
+
+    /// Refuses those whose wait has ended.
+    pub fn expire(&mut self, now: Instant) {
+        while let Some(waiting) = self.waiting.front().filter(|waiting| waiting.until <= now) {
+            let connection = waiting.connection;
+            self.waiting.pop_front();
+            self.refuse(connection, Refusal::NoWorker);
+        }
+        self.check_invariants();
+    }
+
+    /// When [`Router::expire`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.waiting.front().map(|waiting| waiting.until)
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// A client was refused that was never opened here.
+    pub fn count_refusal(&mut self, refusal: Refusal) {
+        self.figures.refused[refusal as usize] += 1;
+    }
+
+    /// Live connections of a worker.
+    pub fn live(&self, id: WorkerId) -> usize {
+        self.backends.live(id)
+    }
+
+    /// Connections open now, in all workers and here.
+    pub fn open_connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Connections that wait for a ready worker.
+    pub fn waiting_for_worker(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// What was counted.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    fn assign(&mut self, connection: ConnectionId, home: Option<SidHome>, now: Instant) {
+        match self.backends.choose(home) {
+            Some(to) => self.assign_to(connection, to),
+            None if self.stopped || self.waiting.len() >= self.max_waiting => {
+                self.refuse(connection, Refusal::NoWorker);
+            }
+            None => {
+                self.set_place(connection, Place::Waiting);
+                self.waiting.push_back(Waiting { connection, home, until: now + self.wait });
+            }
+        }
+    }
+
+    fn assign_to(&mut self, connection: ConnectionId, to: WorkerId) {
+        let Some(known) = self.connections.get_mut(&connection) else { return };
+        known.tries += 1;
+        known.place = Place::Assigned { to, acknowledged: false };
+        self.backends.assign(to);
+        self.actions.push_back(Action::HandOver { connection, to });
+    }
+
+    fn refuse(&mut self, connection: ConnectionId, refusal: Refusal) {
+        // It is in no list any more that `forget` would have to correct.
+        self.set_place(connection, Place::Waiting);
+        self.forget(connection);
+        self.count_refusal(refusal);
+        self.actions.push_back(Action::Refuse { connection, refusal });
+    }
+
+    fn set_place(&mut self, connection: ConnectionId, place: Place) {
+        if let Some(known) = self.connections.get_mut(&connection) {
+            known.place = place;
+        }
+    }
+
+    /// The connection counts nowhere any more. False if it did not.
+    fn forget(&mut self, connection: ConnectionId) -> bool {
+        let Some(known) = self.connections.remove(&connection) else { return false };
+        self.limits.close(known.peer);
+        match known.place {
+            Place::HeadNotSeen => self.figures.waiting_for_head -= 1,
+            Place::Waiting => {}
+            Place::Assigned { to, acknowledged } => self.backends.release(to, acknowledged),
+        }
+        true
+    }
+
+    fn is_of(&self, connection: ConnectionId, worker: WorkerId) -> bool {
+        let place = self.connections.get(&connection).map(|known| known.place);
+        matches!(place, Some(Place::Assigned { to, .. }) if to == worker)
+    }
+
+    /// Every connection is counted once, where it is, and with a worker only while that lives. Too slow for large numbers, so
+    /// only small ones are checked, and only in debug builds.
+    fn check_invariants(&self) {
+        if !cfg!(debug_assertions) || self.connections.len() >= 64 {
+            return;
+        }
+        let count =
+            |wanted: &dyn Fn(Place) -> bool| self.connections.values().filter(|known| wanted(known.place)).count();
+        let heads = count(&|place| place == Place::HeadNotSeen);
+        debug_assert_eq!(heads as u64, self.figures.waiting_for_head, "heads that are not seen");
+        debug_assert_eq!(count(&|place| place == Place::Waiting), self.waiting.len(), "waiting for a worker");
+        debug_assert_eq!(self.connections.len(), self.limits.count(), "counted by the limits");
+        let mut with_workers = 0;
+        for id in self.backends.ids() {
+            let held = count(&|place| matches!(place, Place::Assigned { to, .. } if to == id));
+            let unacknowledged = count(&|place| place == Place::Assigned { to: id, acknowledged: false });
+            debug_assert_eq!(held, self.backends.live(id), "live connections of {id}");
+            debug_assert_eq!(unacknowledged, self.backends.unacknowledged(id), "unacknowledged ones of {id}");
+            with_workers += held;
+        }
+        let assigned = count(&|place| matches!(place, Place::Assigned { .. }));
+        debug_assert_eq!(assigned, with_workers, "connections of workers that are gone");
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use roomd_wire::{Generation, Slot};
+
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(10);
+
+    fn worker(slot: u16) -> WorkerId {
+        WorkerId { slot: Slot(slot), generation: Generation(1) }
+    }
+
+    fn router(max_waiting: usize) -> Router {
+        Router::new(Limits::new(100, 100, vec![]), 1, WAIT, max_waiting)
+    }
+
+    fn arrive(router: &mut Router, now: Instant) -> ConnectionId {
+        let id = router.open(PeerAddress::Unix).unwrap();
+        router.place(id, None, now);
+        id
+    }
+
+    fn actions(router: &mut Router) -> Vec<Action> {
+        std::iter::from_fn(|| router.poll_action()).collect()
+    }
+
+    fn hand_over(connection: ConnectionId, to: WorkerId) -> Action {
+        Action::HandOver { connection, to }
+    }
+
+    fn no_worker(connection: ConnectionId) -> Action {
+        Action::Refuse { connection, refusal: Refusal::NoWorker }
+    }
+
+    #[test]
+    fn connections_wait_for_the_first_worker_in_their_order() {
+        let (mut router, now) = (router(3), Instant::now());
+        let ids: Vec<_> = (0..3).map(|_| arrive(&mut router, now)).collect();
+        assert_eq!(actions(&mut router), []);
+        let one_too_many = arrive(&mut router, now);
+        assert_eq!(actions(&mut router), [no_worker(one_too_many)]);
+        router.add_worker(worker(0));
+        assert_eq!(actions(&mut router), ids.iter().map(|&id| hand_over(id, worker(0))).collect::<Vec<_>>());
+        assert_eq!(router.live(worker(0)), 3);
+        assert_eq!(router.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_wait_in_vain_ends_with_a_refusal_at_its_time() {
+        let (mut router, now) = (router(10), Instant::now());
+        let first = arrive(&mut router, now);
+        let second = arrive(&mut router, now + WAIT / 2);
+        assert_eq!(router.poll_timeout(), Some(now + WAIT));
+        router.expire(now + WAIT - Duration::from_nanos(1));
+        assert_eq!(actions(&mut router), []);
+        router.expire(now + WAIT);
+        assert_eq!(actions(&mut router), [no_worker(first)]);
+        router.stop();
+        assert_eq!(actions(&mut router), [no_worker(second)]);
+        let late = arrive(&mut router, now);
+        assert_eq!(actions(&mut router), [no_worker(late)]);
+        assert_eq!(router.open_connections(), 0);
+    }
+
+    #[test]
+    fn what_a_dead_worker_did_not_acknowledge_goes_to_others_but_not_for_ever() {
+        let (mut router, now) = (router(10), Instant::now());
+        router.add_worker(worker(0));
+        let taken = arrive(&mut router, now);
+        router.acknowledge(worker(0), taken);
+        let unlucky = arrive(&mut router, now);
+        actions(&mut router);
+        for slot in 1..u16::from(MAX_TRIES) {
+            router.add_worker(worker(slot));
+            router.remove_worker(worker(slot - 1), now);
+            assert_eq!(actions(&mut router), [hand_over(unlucky, worker(slot))]);
+            // A late word of the former owner changes nothing.
+            assert!(!router.acknowledge(worker(slot - 1), unlucky));
+            assert!(!router.close(worker(slot - 1), unlucky));
+        }
+        router.add_worker(worker(9));
+        router.remove_worker(worker(u16::from(MAX_TRIES) - 1), now);
+        assert_eq!(actions(&mut router), [no_worker(unlucky)]);
+        assert_eq!(router.open_connections(), 0);
+    }
+
+    #[test]
+    fn a_moved_connection_goes_where_it_was_moved_or_else_to_anyone() {
+        let (mut router, now) = (router(10), Instant::now());
+        let peer = PeerAddress::Ip([10, 0, 0, 1].into(), 5);
+        (0..3).for_each(|slot| router.add_worker(worker(slot)));
+        let id = router.open(peer).unwrap();
+        router.place(id, Some(SidHome { host: 1, worker: worker(0) }), now);
+        assert!(router.acknowledge(worker(0), id));
+        assert_eq!(router.take_for_move(worker(1), id), None, "it is not this one's");
+        assert_eq!(router.take_for_move(worker(0), id), Some(peer));
+        router.place_at(id, worker(2), now);
+        assert_eq!(actions(&mut router), [hand_over(id, worker(0)), hand_over(id, worker(2))]);
+        assert_eq!((router.live(worker(0)), router.live(worker(2))), (0, 1));
+        assert!(!router.close(worker(0), id));
+        assert!(router.close(worker(2), id));
+        assert_eq!(router.open_connections(), 0);
+    }
+}
