@@ -5,7 +5,7 @@ use std::{cell::RefCell, pin::Pin, rc::Rc};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE},
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE},
     request::Parts,
 };
 use hyper::body::Incoming;
@@ -171,10 +171,6 @@ fn leaving() -> Response<ResponseBody> {
 pub(super) fn plain(status: StatusCode, body: ResponseBody) -> Response<ResponseBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    if status == StatusCode::NO_CONTENT {
-        // Safari waits for a body otherwise, says the cors package.
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
     response
 }
 

@@ -24,6 +24,9 @@ use crate::protocol::{
     session::{Answer, Transport},
 };
 
+/// How much of a body is read beyond the limit.
+const DISCARDED_BYTES: usize = 4 * 1024 * 1024;
+
 /// What the engine answers a poll with: the payload.
 #[derive(Debug)]
 pub(super) struct PollAnswer(Bytes);
@@ -147,21 +150,28 @@ enum NoBody {
     Aborted,
 }
 
+/// Reads a body. One that is too large is still read for a while, so that its sender, who may be another worker, comes to
+/// read the answer.
 async fn read(head: &Parts, mut body: Incoming, max: usize) -> Result<Vec<u8>, NoBody> {
     let announced = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|bytes| bytes > max as u64) {
-        return Err(NoBody::TooLarge);
-    }
+    let mut too_large = announced.is_some_and(|bytes| bytes > max as u64);
     let mut read = Vec::new();
+    let mut bytes = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| NoBody::Aborted)?;
         let Ok(data) = frame.into_data() else { continue };
-        if read.len() + data.len() > max {
-            return Err(NoBody::TooLarge);
+        bytes += data.len();
+        if bytes > max.saturating_add(DISCARDED_BYTES) {
+            break;
         }
-        read.extend_from_slice(&data);
+        too_large |= bytes > max;
+        if too_large {
+            read = Vec::new();
+        } else {
+            read.extend_from_slice(&data);
+        }
     }
-    Ok(read)
+    if too_large { Err(NoBody::TooLarge) } else { Ok(read) }
 }
 
 /// A payload for the client.

@@ -52,7 +52,8 @@ struct Inner {
     next: Cell<u64>,
     accepted: RefCell<Vec<u64>>,
     closed: RefCell<Vec<u64>>,
-    relays: Cell<usize>,
+    /// Duplicates of one end of each stream between workers.
+    relays: RefCell<Vec<OwnedFd>>,
     moves: Cell<usize>,
 }
 
@@ -134,7 +135,7 @@ impl Cluster {
             next: Cell::new(0),
             accepted: RefCell::default(),
             closed: RefCell::default(),
-            relays: Cell::new(0),
+            relays: RefCell::default(),
             moves: Cell::new(0),
         }))
     }
@@ -189,7 +190,14 @@ impl Cluster {
     }
 
     pub fn relays(&self) -> usize {
-        self.0.relays.get()
+        self.0.relays.borrow().len()
+    }
+
+    /// Ends all streams between workers.
+    pub fn cut_relays(&self) {
+        for relay in self.0.relays.borrow().iter() {
+            rustix::net::shutdown(relay, rustix::net::Shutdown::Both).unwrap();
+        }
     }
 
     pub fn moves(&self) -> usize {
@@ -219,10 +227,10 @@ async fn supervise(
             ToSupervisor::Closed { id } => cluster.closed.borrow_mut().push(id.0),
             ToSupervisor::Stats(new) => *stats.borrow_mut() = *new,
             ToSupervisor::OpenRelay { to } => {
-                cluster.relays.set(cluster.relays.get() + 1);
                 // Dropped if the target does not live.
                 let target = cluster.links.borrow().get(&to).cloned();
                 if let Some(target) = target {
+                    cluster.relays.borrow_mut().push(descriptors[0].try_clone().unwrap());
                     target.send(&ToWorker::Relay { from: id }, &[descriptors[0].as_fd()]).await.unwrap();
                 }
             }
@@ -266,7 +274,8 @@ impl Worker {
 
     /// Cuts the control socket, as a dead supervisor does.
     pub fn cut(&self) {
-        self.cluster.links.borrow_mut().remove(&self.id);
+        let link = self.cluster.links.borrow_mut().remove(&self.id).unwrap();
+        rustix::net::shutdown(&*link, rustix::net::Shutdown::Both).unwrap();
     }
 
     /// Sends one request on a connection of its own and reads the whole answer.

@@ -1,0 +1,77 @@
+//! From the supervisor's side: heartbeat, figures, drain, and its death.
+
+use std::time::{Duration, Instant};
+
+use roomd_wire::ToWorker;
+use tokio::io::AsyncWriteExt;
+use tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::{
+    harness::{Cluster, eventually, get, options, read_reply, run},
+    websocket::{close_frame, with_session},
+};
+
+#[test]
+fn a_drain_is_spread_over_its_time_and_tells_why() {
+    run(|| async {
+        let cluster = Cluster::new();
+        let worker = cluster.worker(0, options()).await;
+        let start = Instant::now();
+        let client = || {
+            with_session(&worker, move |socket| {
+                let frame = close_frame(socket).unwrap();
+                assert_eq!((frame.code, &*frame.reason), (CloseCode::Away, "the server leaves"));
+                start.elapsed()
+            })
+        };
+        let drain = async {
+            eventually("all are there", || worker.engine.session_count() == 4).await;
+            worker.tell(ToWorker::Drain { within_ms: 1000 }, None).await;
+        };
+        let (a, b, c, d, ()) = tokio::join!(client(), client(), client(), client(), drain);
+        let mut times = [a, b, c, d];
+        times.sort();
+        assert!(times[3] - times[0] >= Duration::from_millis(400), "{times:?}");
+        eventually("the worker has left", || worker.ended.get()).await;
+        assert!(start.elapsed() < Duration::from_millis(1500), "it leaves when it is empty");
+    });
+}
+
+#[test]
+fn polling_sessions_are_served_until_they_are_closed() {
+    run(|| async {
+        let cluster = Cluster::new();
+        let worker = cluster.worker(0, options()).await;
+        let sid = worker.handshake().await;
+        let query = format!("EIO=4&transport=polling&sid={sid}");
+        let mut old = worker.connect().await;
+        let mut poll = worker.connect().await;
+        poll.write_all(get(&query).as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        worker.tell(ToWorker::Drain { within_ms: 500 }, None).await;
+        assert_eq!(read_reply(&mut poll).await.body, "1");
+        // By a connection that was there before.
+        old.write_all(get("EIO=4&transport=polling").as_bytes()).await.unwrap();
+        let refused = read_reply(&mut old).await;
+        assert_eq!(refused.status, 503);
+        drop(old);
+        eventually("the worker has left", || worker.ended.get()).await;
+        assert_eq!(worker.heard().last().unwrap(), "closed server shutting down");
+    });
+}
+
+#[test]
+fn a_worker_leaves_with_its_supervisor() {
+    run(|| async {
+        let cluster = Cluster::new();
+        let worker = cluster.worker(0, options()).await;
+        let client = with_session(&worker, |socket| close_frame(socket).unwrap().code);
+        let cut = async {
+            eventually("it is there", || worker.engine.session_count() == 1).await;
+            worker.cut();
+        };
+        let (code, ()) = tokio::join!(client, cut);
+        assert_eq!(code, CloseCode::Away);
+        eventually("the worker has left", || worker.ended.get()).await;
+    });
+}
