@@ -1,5 +1,8 @@
 //! The end of a turn of the loop: ends of sessions are told, the bus writes, then each session with something to send is
 //! written to, once (design D8).
+//!
+//! A turn ends when all that was ready has been done and nothing new has come of it, so that an idle worker writes at once;
+//! a busy one, to which something new comes all the time, collects for [`LONGEST_TURN`] and then writes more at a time.
 
 use std::{
     cell::{Cell, RefCell},
@@ -7,6 +10,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     task::{Poll, Waker},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -14,10 +18,15 @@ use super::{
     socket::Written,
 };
 
+/// A turn is over after this, whatever else is ready: the most that collecting can delay a packet.
+const LONGEST_TURN: Duration = Duration::from_millis(1);
+
 /// Wakes the one task that flushes, once per turn.
 #[derive(Default)]
 pub(super) struct Turn {
     scheduled: Cell<bool>,
+    /// How often something was sent.
+    sent: Cell<u64>,
     task: RefCell<Option<Waker>>,
     hooks: RefCell<Vec<Rc<dyn Fn()>>>,
 }
@@ -25,11 +34,17 @@ pub(super) struct Turn {
 impl Turn {
     /// Has the task run when those that are ready now have run.
     pub(super) fn schedule(&self) {
+        self.note_sent();
         if !self.scheduled.replace(true)
             && let Some(task) = &*self.task.borrow()
         {
             task.wake_by_ref();
         }
+    }
+
+    /// Something was sent: the turn may not be over yet.
+    pub(super) fn note_sent(&self) {
+        self.sent.set(self.sent.get().wrapping_add(1));
     }
 
     pub(super) fn add_hook(&self, hook: Rc<dyn Fn()>) {
@@ -50,9 +65,17 @@ pub(super) async fn run(engine: Engine) {
             Poll::Pending
         })
         .await;
+        let begin = Instant::now();
+        loop {
+            let sent = engine.0.turn.sent.get();
+            // All that is ready runs now, and the system is asked for more.
+            tokio::task::yield_now().await;
+            if engine.0.turn.sent.get() == sent || begin.elapsed() >= LONGEST_TURN {
+                break;
+            }
+        }
+        engine.0.turn.scheduled.set(false);
         engine.flush(&mut scratch);
-        // Let the others run before the next turn's end.
-        tokio::task::yield_now().await;
     }
 }
 

@@ -119,6 +119,7 @@ impl Engine {
 
     /// Sends a packet to many sessions.
     pub fn send_many(&self, sessions: impl IntoIterator<Item = SessionKey>, packet: &Encoded) {
+        self.0.turn.note_sent();
         let state = &mut *self.0.state.borrow_mut();
         for key in sessions {
             self.send_one(state, key, packet);
@@ -132,6 +133,7 @@ impl Engine {
 
     /// Sends a packet to those sessions that can take it in this turn.
     pub fn send_many_volatile(&self, sessions: impl IntoIterator<Item = SessionKey>, packet: &Encoded) {
+        self.0.turn.note_sent();
         let state = &mut *self.0.state.borrow_mut();
         for key in sessions {
             let takes = state.sessions.get(key).is_some_and(|entry| {
