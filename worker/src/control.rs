@@ -61,6 +61,11 @@ impl Outbox {
         self.post(Waiting { message, descriptor: None, sent: Some(sent) }).then_some(tracked)
     }
 
+    /// Whether messages wait for a supervisor that is slow to read.
+    pub fn is_behind(&self) -> bool {
+        !self.0.waiting.borrow().is_empty()
+    }
+
     /// Sends what waits. Ends when the supervisor is gone.
     pub async fn run(&self) {
         while !self.0.broken.get() {

@@ -201,6 +201,10 @@ async fn report(engine: Engine, outbox: Outbox, layers: Box<dyn Fn(&mut WorkerSt
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
+        if outbox.is_behind() {
+            // Old figures are not worth waiting in line.
+            continue;
+        }
         let mut stats = WorkerStats {
             connections: engine.connection_count(),
             sessions: engine.session_count() as u64,

@@ -1,6 +1,6 @@
 //! One connection from its arrival to its end: HTTP requests first, and then perhaps a WebSocket.
 
-use std::{cell::RefCell, future::poll_fn, io, os::fd::OwnedFd, rc::Rc, task::Poll, time::Duration};
+use std::{cell::RefCell, future::poll_fn, io, os::fd::OwnedFd, pin::Pin, rc::Rc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -21,8 +21,6 @@ use super::{
 
 /// The largest request head, and so hyper's buffer.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// The most headers of a request.
-const MAX_HEADERS: usize = 100;
 /// How long a connection may stay without a whole request head: also what bounds an idle one. Longer than reverse proxies
 /// keep theirs (60 s in nginx), so that it is they who close.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
@@ -115,15 +113,25 @@ async fn serve_http(engine: Engine, source: Source, stream: Stream, unread: Byte
     let unflushed = io.unflushed();
     let upgrade = Rc::new(RefCell::new(None));
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS).timer(TokioTimer::new());
+    // hyper's own bound of a head's number of headers, 100, is as good as any.
+    builder.max_buf_size(MAX_HEAD_BYTES).timer(TokioTimer::new());
     builder.header_read_timeout(source.is_client().then_some(HEAD_TIMEOUT));
-    let service = Service { engine, source, upgrade: upgrade.clone() };
+    builder.keep_alive(!(source.is_client() && engine.0.draining.get()));
+    let mut leaves = source.is_client().then(|| Box::pin(engine.0.leaves.notified()));
+    let service = Service { engine: engine.clone(), source, upgrade: upgrade.clone() };
     let mut connection = builder.serve_connection(TokioIo::new(io), service);
-    let result = poll_fn(|cx| match connection.poll_without_shutdown(cx) {
-        Poll::Ready(result) => Poll::Ready(Some(result)),
-        // What hyper still has to write are answers to requests that came before.
-        Poll::Pending if upgrade.borrow().is_some() && !unflushed.get() => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
+    let result = poll_fn(|cx| {
+        if leaves.as_mut().is_some_and(|leaves| leaves.as_mut().poll(cx).is_ready()) {
+            leaves = None;
+            // A request that is under way is still answered. The client's next one finds its way by a new connection.
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        match connection.poll_without_shutdown(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            // What hyper still has to write are answers to requests that came before.
+            Poll::Pending if upgrade.borrow().is_some() && !unflushed.get() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
     })
     .await;
     let parts = connection.into_parts();

@@ -17,6 +17,7 @@ impl Engine {
     /// refused from now on, requests of the old ones served to their end.
     pub async fn drain(&self, within: Duration) {
         self.0.draining.set(true);
+        self.0.leaves.notify_waiters();
         let start = Instant::now();
         let mut keys = self.drain_order();
         let step = within.mul_f64(SHARE).div_f64(keys.len().max(1) as f64);
