@@ -201,7 +201,7 @@ fn descriptors_may_run_out() {
     });
     cluster.await_ready();
     assert_eq!(cluster.worker_pids(), before, "nobody died of it");
-    assert!(cluster.log().contains("descriptors are available again"));
+    assert!(cluster.log().contains("connections are accepted again"));
 }
 
 /// Clients that connect while their worker is stopped are handed over, but not acknowledged; when it is killed, another
