@@ -6,4 +6,5 @@ mod chaos;
 mod chat;
 mod cli;
 mod node_mix;
+mod page;
 mod sticky;

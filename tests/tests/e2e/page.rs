@@ -1,0 +1,79 @@
+//! The demo page in a real browser: two tabs on two workers.
+
+use roomd_tests::{Cluster, Node, eventually};
+use serde_json::{Value, json};
+
+fn facts(browser: &mut Node, tab: &str) -> Value {
+    browser.ask(json!({"do": "facts", "name": tab}))
+}
+
+/// Opens tabs until two are on different workers; closes the others.
+fn two_workers(browser: &mut Node, url: &str) -> [String; 2] {
+    browser.ask(json!({"do": "open", "name": "tab0", "url": url}));
+    let first = facts(browser, "tab0")["worker"].clone();
+    for number in 1..10 {
+        let name = format!("tab{number}");
+        browser.ask(json!({"do": "open", "name": name, "url": url, "dark": true}));
+        if facts(browser, &name)["worker"] != first {
+            return ["tab0".into(), name];
+        }
+        browser.ask(json!({"do": "close", "name": name}));
+    }
+    panic!("ten tabs came to one worker");
+}
+
+fn sees(browser: &mut Node, tab: &str, who: Option<&str>, text: &str) {
+    eventually(&format!("{tab} shows {text:?}"), || {
+        let messages = facts(browser, tab)["messages"].clone();
+        let mut messages = messages.as_array().unwrap().iter();
+        messages.any(|message| message[1] == text && who.is_none_or(|who| message[0] == who)).then_some(())
+    });
+}
+
+fn chat(cluster: &Cluster, transport: &str, fallback: bool) {
+    let mut browser = Node::start("page.mjs", &[]);
+    let [a, b] = two_workers(&mut browser, &cluster.url());
+    browser.ask(json!({"do": "say", "name": a, "text": "hello from the first tab"}));
+    sees(&mut browser, &a, Some("you"), "hello from the first tab");
+    sees(&mut browser, &b, None, "hello from the first tab");
+    for tab in [&a, &b] {
+        browser.ask(json!({"do": "join", "name": tab, "room": "blue"}));
+        eventually("the tab is in blue", || (facts(&mut browser, tab)["room"] == "blue").then_some(()));
+    }
+    browser.ask(json!({"do": "say", "name": b, "text": "<b>only</b> for blue"}));
+    sees(&mut browser, &a, None, "<b>only</b> for blue");
+    for tab in [&a, &b] {
+        eventually("the transport", || (facts(&mut browser, tab)["transport"] == transport).then_some(()));
+        let facts = facts(&mut browser, tab);
+        assert_eq!(facts["state"], "connected");
+        assert_eq!(facts["errors"], json!([]));
+        assert_eq!(facts["notice"].is_string(), fallback, "{facts}");
+        let file = cluster.folder().join(format!("{tab}.png"));
+        browser.ask(json!({"do": "picture", "name": tab, "file": file}));
+        assert!(std::fs::metadata(&file).unwrap().len() > 5000);
+        if let Ok(keep) = std::env::var("ROOMD_PICTURES") {
+            std::fs::copy(&file, format!("{keep}/{tab}-{fallback}.png")).unwrap();
+        }
+    }
+    // The page survives its worker, and comes back to its room.
+    cluster.run(&["kill", "0"]);
+    cluster.run(&["kill", "1"]);
+    cluster.await_ready();
+    eventually("both tabs are back and hear each other", || {
+        browser.ask(json!({"do": "say", "name": a, "text": "are you there?"}));
+        let heard = facts(&mut browser, &b)["messages"].to_string().contains("are you there?");
+        (heard && facts(&mut browser, &a)["state"] == "connected").then_some(())
+    });
+}
+
+#[test]
+fn two_tabs_chat_with_the_official_client() {
+    let client = Node::folder().join("node_modules/socket.io-client/dist/socket.io.min.js");
+    let config = format!("[cluster]\nclient_file = {client:?}\n");
+    chat(&Cluster::build(2).config(&config).start(), "websocket", false);
+}
+
+#[test]
+fn two_tabs_chat_with_the_pages_own_client_where_the_official_one_cannot_be_loaded() {
+    chat(&Cluster::start(2), "websocket", true);
+}
