@@ -10,7 +10,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{
     Method,
-    header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION},
+    header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
     request::Parts,
 };
 use roomd_wire::{PeerAddress, Sid};
@@ -178,6 +178,12 @@ fn switching(engine: &Engine, head: &Parts, key: &[u8]) -> Vec<u8> {
     response.extend_from_slice(b"Sec-WebSocket-Accept: ");
     response.extend_from_slice(derive_accept_key(key).as_bytes());
     response.extend_from_slice(b"\r\n");
+    // A browser that offered any fails a connection that agrees on none. The first one is what the official server takes.
+    let protocols =
+        head.headers.get(SEC_WEBSOCKET_PROTOCOL).map(|offered| offered.as_bytes().split(|byte| *byte == b','));
+    if let Some(first) = protocols.and_then(|mut offered| offered.next()) {
+        push_header(&mut response, "Sec-WebSocket-Protocol", first.trim_ascii());
+    }
     for (name, value) in &engine.0.cors.headers(&head.headers) {
         push_header(&mut response, name.as_str(), value.as_bytes());
     }
