@@ -11,6 +11,8 @@ use std::{
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
+    /// For a test that expects silence.
+    silent: Option<bool>,
 }
 
 /// An answer.
@@ -35,7 +37,7 @@ impl Connection {
         let stream = TcpStream::connect(server).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         stream.set_nodelay(true).unwrap();
-        Connection { stream, buffer: Vec::new() }
+        Connection { stream, buffer: Vec::new(), silent: None }
     }
 
     /// Over a socket that is connected already, of any family.
@@ -43,7 +45,18 @@ impl Connection {
         // Reading and writing are the same for every kind of stream socket.
         let stream = TcpStream::from(socket.into());
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        Connection { stream, buffer: Vec::new() }
+        Connection { stream, buffer: Vec::new(), silent: None }
+    }
+
+    /// Waits for so long from now on, and takes more as an end that [`Connection::was_silent`] tells from others.
+    pub fn expect_silence(&mut self, within: Duration) {
+        self.stream.set_read_timeout(Some(within)).unwrap();
+        self.silent = Some(false);
+    }
+
+    /// Whether nothing came in time.
+    pub fn was_silent(&mut self) -> bool {
+        self.silent.replace(false) == Some(true)
     }
 
     /// Sends bytes as they are.
@@ -140,8 +153,30 @@ impl Connection {
                 true
             }
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && self.silent.is_some() => {
+                self.silent = Some(true);
+                false
+            }
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// The next WebSocket frame of a server: its first byte and its payload. `None` where the connection ends first.
+    pub fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        while self.buffer.len() < 2 {
+            if !self.read() {
+                return None;
+            }
+        }
+        let head = self.take(2);
+        assert_eq!(head[1] & 0x80, 0, "a server does not mask");
+        let number = |bytes: Vec<u8>| bytes.iter().fold(0, |number, byte| number << 8 | usize::from(*byte));
+        let length = match head[1] {
+            126 => number(self.take(2)),
+            127 => number(self.take(8)),
+            length => length.into(),
+        };
+        Some((head[0], self.take(length)))
     }
 
     /// All that still comes until the connection ends.

@@ -71,7 +71,9 @@ fn app() -> App {
 }
 
 fn hello(socket: &Socket) {
-    socket.emit("auth", socket.auth()).unwrap();
+    // As the official server has it: nothing sent is an empty object.
+    let auth = Some(socket.auth()).filter(|auth| !auth.is_null());
+    socket.emit("auth", auth.unwrap_or_else(|| json!({}))).unwrap();
 }
 
 async fn guard(connecting: Connecting) -> Result<(), ConnectError> {

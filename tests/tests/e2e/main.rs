@@ -5,6 +5,7 @@ mod balancer;
 mod chaos;
 mod chat;
 mod cli;
+mod differential;
 mod node_mix;
 mod page;
 mod sticky;

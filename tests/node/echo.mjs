@@ -1,0 +1,29 @@
+// The test application's main and guarded namespaces as an official server. Usage: echo.mjs [options]; its first line tells the port.
+import { createServer } from "node:http";
+import { Server } from "socket.io";
+import { answer, tell } from "./lines.mjs";
+
+const http = createServer((request, response) => response.writeHead(404).end());
+// Its paths are the demo page's or the application's with us, and its files are in no Node server of this comparison.
+const io = new Server(http, { serveClient: false, ...JSON.parse(process.argv[2] || "{}") });
+
+function serve(socket) {
+  socket.emit("auth", socket.handshake.auth);
+  socket.onAny(async (event, ...args) => {
+    const ack = typeof args.at(-1) === "function" ? args.pop() : undefined;
+    if (event === "ask me") ack(...(await socket.timeout(5000).emitWithAck("question", args).then((answer) => [answer])));
+    else if (event === "kick me") socket.disconnect(false);
+    else if (event === "close me") socket.disconnect(true);
+    else if (ack) ack(...args);
+    else socket.emit(event, ...args);
+  });
+}
+
+io.on("connection", serve);
+io.of("/guarded").on("connection", serve);
+io.of("/guarded").use((socket, next) => {
+  if (socket.handshake.auth.token === "open sesame") return next();
+  next(Object.assign(new Error("not authorized"), { data: { hint: "say the words" } }));
+});
+answer({});
+http.listen(0, "127.0.0.1", () => tell({ port: http.address().port }));

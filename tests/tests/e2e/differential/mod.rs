@@ -1,0 +1,72 @@
+//! The same raw bytes to the official server and to ours: status, headers and body are to be the same, frame by frame.
+//!
+//! Both run the same application, an echo. What may differ is in [`allowed`], each with its reason.
+
+mod allowed;
+mod cases;
+mod recorder;
+
+use std::net::SocketAddr;
+
+use cases::Case;
+use recorder::Recorder;
+use roomd_tests::{Cluster, Node};
+use serde_json::{Value, json};
+
+/// Has the same conversations with both, and shows where ours says something else.
+fn compare(config: &str, options: &Value, cases: &[Case]) {
+    let mut official = Node::start("echo.mjs", &[&options.to_string()]);
+    let port = official.line()["port"].as_u64().unwrap();
+    let official = SocketAddr::from(([127, 0, 0, 1], port as u16));
+    // Two workers: a conversation of several connections shows that all reach the one that has the session.
+    let ours = Cluster::build(2).program("test_app").config(config).start();
+    let mut report = String::new();
+    for (name, talk) in cases {
+        let [expected, actual] = [official, ours.address()].map(|server| {
+            let mut recorder = Recorder::new(server);
+            talk(&mut recorder);
+            allowed::everywhere(recorder.lines)
+        });
+        if allowed::differs(name) && expected == actual {
+            report += &format!("\n{name}\n  no longer differs: take it from the list\n");
+        }
+        let (expected, actual) = (allowed::here(name, &expected), allowed::here(name, &actual));
+        if expected != actual {
+            report += &format!("\n{name}\n");
+            for line in expected.iter().filter(|line| !actual.contains(line)) {
+                report += &format!("  - {line}\n");
+            }
+            for line in actual.iter().filter(|line| !expected.contains(line)) {
+                report += &format!("  + {line}\n");
+            }
+        }
+    }
+    assert!(report.is_empty(), "- is what the official server says, + ours:\n{report}");
+}
+
+#[test]
+fn with_default_options() {
+    compare("", &json!({}), cases::DEFAULTS);
+}
+
+#[test]
+fn with_short_times() {
+    let config = "[socketio]\nping_interval = \"300ms\"\nping_timeout = \"200ms\"\nupgrade_timeout = \"300ms\"\nconnect_timeout = \"400ms\"\n";
+    let options = json!({"pingInterval": 300, "pingTimeout": 200, "upgradeTimeout": 300, "connectTimeout": 400});
+    compare(config, &options, cases::QUICK);
+}
+
+#[test]
+fn with_all_origins_allowed() {
+    compare("[socketio]\ncors_origins = [\"*\"]\n", &json!({"cors": {"origin": "*"}}), cases::CROSS_ORIGIN);
+}
+
+#[test]
+fn with_some_origins_allowed() {
+    let origins = json!(["http://a.example", "http://b.example"]);
+    compare(
+        &format!("[socketio]\ncors_origins = {origins}\n"),
+        &json!({"cors": {"origin": origins}}),
+        cases::CROSS_ORIGIN,
+    );
+}
