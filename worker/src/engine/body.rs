@@ -8,9 +8,18 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use super::http::OpenRequest;
+
 /// See the module's documentation.
 #[derive(Debug)]
-pub(super) enum ResponseBody {
+pub(super) struct ResponseBody {
+    content: Content,
+    /// Dropped when the last byte is with hyper.
+    request: Option<OpenRequest>,
+}
+
+#[derive(Debug)]
+enum Content {
     /// Known bytes, announced with their length.
     Full(Option<Bytes>),
     /// Known bytes, sent in chunks as Node sends what was not announced.
@@ -21,11 +30,20 @@ pub(super) enum ResponseBody {
 
 impl ResponseBody {
     pub(super) fn full(bytes: impl Into<Bytes>) -> ResponseBody {
-        ResponseBody::Full(Some(bytes.into()))
+        ResponseBody { content: Content::Full(Some(bytes.into())), request: None }
     }
 
     pub(super) fn chunked(bytes: impl Into<Bytes>) -> ResponseBody {
-        ResponseBody::Chunked(Some(bytes.into()))
+        ResponseBody { content: Content::Chunked(Some(bytes.into())), request: None }
+    }
+
+    pub(super) fn relayed(body: Incoming) -> ResponseBody {
+        ResponseBody { content: Content::Relayed(body), request: None }
+    }
+
+    /// Keeps the request open until the body has been passed on.
+    pub(super) fn keep(&mut self, request: OpenRequest) {
+        self.request = Some(request);
     }
 }
 
@@ -34,28 +52,28 @@ impl Body for ResponseBody {
     type Error = hyper::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            ResponseBody::Full(bytes) | ResponseBody::Chunked(bytes) => {
+        match &mut self.get_mut().content {
+            Content::Full(bytes) | Content::Chunked(bytes) => {
                 let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
                 Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
             }
-            ResponseBody::Relayed(incoming) => Pin::new(incoming).poll_frame(cx),
+            Content::Relayed(incoming) => Pin::new(incoming).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            ResponseBody::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            ResponseBody::Chunked(bytes) => bytes.is_none(),
-            ResponseBody::Relayed(incoming) => incoming.is_end_stream(),
+        match &self.content {
+            Content::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Content::Chunked(bytes) => bytes.is_none(),
+            Content::Relayed(incoming) => incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            ResponseBody::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            ResponseBody::Chunked(_) => SizeHint::default(),
-            ResponseBody::Relayed(incoming) => incoming.size_hint(),
+        match &self.content {
+            Content::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Content::Chunked(_) => SizeHint::default(),
+            Content::Relayed(incoming) => incoming.size_hint(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One connection from its arrival to its end: HTTP requests first, and then perhaps a WebSocket.
 
-use std::{cell::RefCell, future::poll_fn, io, os::fd::OwnedFd, pin::Pin, rc::Rc, task::Poll, time::Duration};
+use std::{cell::RefCell, future::poll_fn, io, os::fd::OwnedFd, rc::Rc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -12,7 +12,7 @@ use tokio::{io::AsyncReadExt, sync::oneshot};
 
 use super::{
     handshake,
-    http::{Service, Source},
+    http::{Requests, Service, Source},
     http_io::HttpIo,
     server::Engine,
     stream::Stream,
@@ -116,24 +116,21 @@ async fn serve_http(engine: Engine, source: Source, stream: Stream, unread: Byte
     // hyper's own bound of a head's number of headers, 100, is as good as any.
     builder.max_buf_size(MAX_HEAD_BYTES).timer(TokioTimer::new());
     builder.header_read_timeout(source.is_client().then_some(HEAD_TIMEOUT));
-    builder.keep_alive(!(source.is_client() && engine.0.draining.get()));
-    let mut leaves = source.is_client().then(|| Box::pin(engine.0.leaves.notified()));
-    let service = Service { engine: engine.clone(), source, upgrade: upgrade.clone() };
+    let mut idle = Idle::new(&engine);
+    let requests = Requests::default();
+    let service = Service { engine: engine.clone(), source, upgrade: upgrade.clone(), requests: requests.clone() };
     let mut connection = builder.serve_connection(TokioIo::new(io), service);
-    let result = poll_fn(|cx| {
-        if leaves.as_mut().is_some_and(|leaves| leaves.as_mut().poll(cx).is_ready()) {
-            leaves = None;
-            // A request that is under way is still answered. The client's next one finds its way by a new connection.
-            Pin::new(&mut connection).graceful_shutdown();
-        }
-        match connection.poll_without_shutdown(cx) {
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-            // What hyper still has to write are answers to requests that came before.
-            Poll::Pending if upgrade.borrow().is_some() && !unflushed.get() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
+    let result = poll_fn(|cx| match connection.poll_without_shutdown(cx) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        // What hyper still has to write are answers to requests that came before.
+        Poll::Pending if upgrade.borrow().is_some() && !unflushed.get() => Poll::Ready(None),
+        Poll::Pending => {
+            idle.set(source.is_client() && requests.are_answered() && !unflushed.get());
+            Poll::Pending
         }
     })
     .await;
+    drop(idle);
     let parts = connection.into_parts();
     let (stream, unread) = parts.io.into_inner().into_parts();
     match result {
@@ -167,6 +164,33 @@ pub(super) async fn linger(mut stream: Stream) {
     // Over time is as good as done.
     let _ = tokio::time::timeout(LINGER, drain).await;
     stream.shutdown(Shutdown::Both);
+}
+
+/// Counts a connection while it waits for another request. Such a one does not keep a leaving worker.
+struct Idle {
+    engine: Engine,
+    idle: bool,
+}
+
+impl Idle {
+    fn new(engine: &Engine) -> Idle {
+        Idle { engine: engine.clone(), idle: false }
+    }
+
+    fn set(&mut self, idle: bool) {
+        let counter = &self.engine.0.counters.idle_connections;
+        match (std::mem::replace(&mut self.idle, idle), idle) {
+            (false, true) => counter.set(counter.get() + 1),
+            (true, false) => counter.set(counter.get().saturating_sub(1)),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        self.set(false);
+    }
 }
 
 /// A client's connection that is open; tells the supervisor when it no longer is.

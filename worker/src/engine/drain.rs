@@ -13,11 +13,11 @@ const SHARE: f64 = 0.8;
 const LOOK: Duration = Duration::from_millis(20);
 
 impl Engine {
-    /// Closes all sessions within the time; returns when no connection with one is left, or the time is over. New sessions are
-    /// refused from now on, requests of the old ones served to their end.
+    /// Closes all sessions within the time; returns when none is left and no connection in use, or the time is over. New
+    /// sessions are refused from now on, requests of the old ones served to their end. From now on each HTTP answer is the
+    /// last one on its connection: closing idle ones would lose the requests that are on their way on them.
     pub async fn drain(&self, within: Duration) {
         self.0.draining.set(true);
-        self.0.leaves.notify_waiters();
         let start = Instant::now();
         let mut keys = self.drain_order();
         let step = within.mul_f64(SHARE).div_f64(keys.len().max(1) as f64);
@@ -25,7 +25,7 @@ impl Engine {
             tokio::time::sleep_until(start + step * number).await;
             self.close(key, CloseReason::ServerShuttingDown);
         }
-        while start.elapsed() < within && (self.session_count() > 0 || self.connection_count() > 0) {
+        while start.elapsed() < within && (self.session_count() > 0 || self.busy_connections() > 0) {
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -35,6 +35,11 @@ impl Engine {
         for key in self.drain_order() {
             self.close(key, CloseReason::ServerShuttingDown);
         }
+    }
+
+    fn busy_connections(&self) -> u64 {
+        let counters = &self.0.counters;
+        counters.connections.get().saturating_sub(counters.idle_connections.get())
     }
 
     fn drain_order(&self) -> Vec<SessionKey> {

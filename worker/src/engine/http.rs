@@ -1,6 +1,10 @@
 //! Which request gets which answer.
 
-use std::{cell::RefCell, pin::Pin, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    pin::Pin,
+    rc::Rc,
+};
 
 use bytes::Bytes;
 use http::{
@@ -39,11 +43,45 @@ pub(super) struct Service {
     pub(super) source: Source,
     /// Where a request for a WebSocket is put: it is not hyper that answers it.
     pub(super) upgrade: Rc<RefCell<Option<Box<Parts>>>>,
+    pub(super) requests: Requests,
 }
+
+/// Knows whether requests of a connection still wait for their answer.
+#[derive(Clone, Default)]
+pub(super) struct Requests(Rc<Counts>);
+
+#[derive(Default, Debug)]
+struct Counts {
+    begun: Cell<bool>,
+    open: Cell<usize>,
+}
+
+/// A request that is not yet answered to its last byte.
+#[derive(Debug)]
+pub(super) struct OpenRequest(Rc<Counts>);
 
 impl Source {
     pub(super) fn is_client(self) -> bool {
         matches!(self, Source::Client { .. })
+    }
+}
+
+impl Requests {
+    /// There were some, and each has its answer.
+    pub(super) fn are_answered(&self) -> bool {
+        self.0.begun.get() && self.0.open.get() == 0
+    }
+
+    fn begin(&self) -> OpenRequest {
+        self.0.begun.set(true);
+        self.0.open.set(self.0.open.get() + 1);
+        OpenRequest(self.0.clone())
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
     }
 }
 
@@ -58,13 +96,14 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             *self.upgrade.borrow_mut() = Some(Box::new(head));
             return Box::pin(std::future::pending());
         }
-        let (engine, source) = (self.engine.clone(), self.source);
+        let (engine, source, open) = (self.engine.clone(), self.source, self.requests.begin());
         Box::pin(async move {
-            let mut response = answer(engine.clone(), source, head, body).await?;
+            let mut response = answer(&engine, source, head, body).await?;
             // The connection's next request would reach a worker that leaves.
             if source.is_client() && engine.0.draining.get() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
+            response.body_mut().keep(open);
             Ok(response)
         })
     }
@@ -80,9 +119,9 @@ fn asks_for_websocket(head: &Parts) -> bool {
     has(UPGRADE, "websocket") && has(CONNECTION, "upgrade")
 }
 
-async fn answer(engine: Engine, source: Source, head: Parts, body: Incoming) -> Answer {
+async fn answer(engine: &Engine, source: Source, head: Parts, body: Incoming) -> Answer {
     if !head.uri.path().starts_with(&engine.0.options.path) {
-        return Ok(other(&engine, &head));
+        return Ok(other(engine, &head));
     }
     let cors = &engine.0.cors;
     if head.method == Method::OPTIONS && cors.answers_preflight() {
@@ -90,7 +129,7 @@ async fn answer(engine: Engine, source: Source, head: Parts, body: Incoming) -> 
         return Ok(with_headers(plain(StatusCode::NO_CONTENT, ResponseBody::full(Bytes::new())), headers));
     }
     let headers = cors.headers(&head.headers);
-    match serve(&engine, source, head, body).await? {
+    match serve(engine, source, head, body).await? {
         // The owner has added its own.
         Served::Relayed(response) => Ok(response),
         Served::Here(response) => Ok(with_headers(response, headers)),

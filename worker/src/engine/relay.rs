@@ -77,7 +77,7 @@ fn finish(
             pool.put(owner, sender);
         }
     });
-    let mut response = response.map(ResponseBody::Relayed);
+    let mut response = response.map(ResponseBody::relayed);
     strip(response.headers_mut());
     response
 }

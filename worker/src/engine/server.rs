@@ -52,8 +52,6 @@ pub(super) struct Inner {
     /// Told when a deadline comes before all others.
     pub(super) sooner: Notify,
     pub(super) draining: Cell<bool>,
-    /// Tells connections that speak HTTP when the worker leaves.
-    pub(super) leaves: Notify,
     pub(super) relays: Pool,
     handler: OnceCell<Rc<dyn SessionHandler>>,
     fallback: OnceCell<Fallback>,
@@ -100,7 +98,6 @@ impl Engine {
             turn: Turn::default(),
             sooner: Notify::new(),
             draining: Cell::new(false),
-            leaves: Notify::new(),
             relays: Pool::default(),
             handler: OnceCell::new(),
             fallback: OnceCell::new(),

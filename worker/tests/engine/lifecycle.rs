@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::{
-    harness::{Cluster, eventually, get, options, read_reply, read_to_end, run},
+    harness::{Cluster, eventually, get, options, read_reply, run},
     websocket::{close_frame, with_session},
 };
 
@@ -53,11 +53,12 @@ fn polling_sessions_are_served_until_they_are_closed() {
         tokio::time::sleep(Duration::from_millis(20)).await;
         let start = Instant::now();
         worker.tell(ToWorker::Drain { within_ms: 20_000 }, None).await;
-        assert_eq!(read_reply(&mut poll).await.body, "1");
-        assert_eq!(read_to_end(&mut old).await, b"");
-        drop((old, poll));
+        let last = read_reply(&mut poll).await;
+        assert_eq!((&*last.body, last.header("connection")), ("1", Some("close")));
+        drop(poll);
         eventually("the worker has left", || worker.ended.get()).await;
         assert!(start.elapsed() < Duration::from_secs(5));
+        drop(old);
         assert_eq!(worker.heard().last().unwrap(), "closed server shutting down");
     });
 }
@@ -75,5 +76,30 @@ fn a_worker_leaves_with_its_supervisor() {
         let (code, ()) = tokio::join!(client, cut);
         assert_eq!(code, CloseCode::Away);
         eventually("the worker has left", || worker.ended.get()).await;
+    });
+}
+
+#[test]
+fn a_request_on_an_old_connection_is_the_last_one_there() {
+    run(|| async {
+        let cluster = Cluster::new();
+        let leaving = cluster.worker(0, options()).await;
+        let other = cluster.worker(1, options()).await;
+        let sid = other.handshake().await;
+        // So that it has a reason to stay for a while.
+        let _session = leaving.handshake().await;
+        let mut old = leaving.connect().await;
+        old.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert_eq!(read_reply(&mut old).await.header("connection"), None);
+        let mut newer = leaving.connect().await;
+        leaving.tell(ToWorker::Drain { within_ms: 20_000 }, None).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        // A session of a worker that stays loses nothing.
+        let post = crate::harness::post(&format!("EIO=4&transport=polling&sid={sid}"), "4x");
+        old.write_all(post.replace("Connection: close\r\n", "").as_bytes()).await.unwrap();
+        let answer = read_reply(&mut old).await;
+        assert_eq!((&*answer.body, answer.header("connection")), ("ok", Some("close")));
+        newer.write_all(get("EIO=4&transport=polling").as_bytes()).await.unwrap();
+        assert_eq!(read_reply(&mut newer).await.status, 503);
     });
 }

@@ -92,7 +92,7 @@ fn messages_go_both_ways() {
         .await;
         eventually("the connection's end is told", || cluster.all_closed()).await;
         assert!(cluster.all_accepted());
-        assert_eq!(worker.heard().last().unwrap(), "closed transport close");
+        eventually("the session's end too", || worker.heard().last().unwrap() == "closed transport close").await;
         assert_eq!((worker.engine.session_count(), worker.engine.connection_count()), (0, 0));
     });
 }
@@ -252,7 +252,7 @@ fn a_panic_in_the_layer_above_ends_that_client_only() {
         })
         .await;
         eventually("the connection's end is told", || cluster.all_closed()).await;
-        assert_eq!(worker.heard().last().unwrap(), "closed transport close");
+        eventually("the session's end too", || worker.heard().last().unwrap() == "closed transport close").await;
         with_session(&worker, |socket| {
             say(socket, "4hello");
             assert_eq!(text(socket), "4hello");
