@@ -11,13 +11,13 @@ const tabs = new Map();
 
 answer({
   // Opens a tab, and waits until its page is connected.
-  async open({ name, url, dark }) {
-    const context = await browser.newContext({ viewport: { width: 900, height: 640 }, colorScheme: dark ? "dark" : "light" });
+  async open({ name, url, dark, width = 900 }) {
+    const context = await browser.newContext({ viewport: { width, height: 640 }, colorScheme: dark ? "dark" : "light" });
     const page = await context.newPage();
     const errors = [];
     page.on("pageerror", (error) => errors.push(String(error)));
     // Nothing but this machine: the public CDN is out of reach for the test, wherever it runs.
-    await page.route((target) => target.hostname !== "127.0.0.1", (route) => route.abort());
+    await page.route((target) => target.hostname !== "127.0.0.1" && target.protocol !== "file:", (route) => route.abort());
     tabs.set(name, { page, errors });
     await page.goto(url);
     await page.waitForSelector("#state[data-state=connected]", { timeout: 15000 });
@@ -46,6 +46,8 @@ answer({
     await tabs.get(name).page.context().close();
     tabs.delete(name);
   },
+  // The value of a script in the page.
+  run: ({ name, script }) => tabs.get(name).page.evaluate(script),
   async picture({ name, file }) {
     await tabs.get(name).page.screenshot({ path: file });
   },

@@ -1,6 +1,6 @@
 //! The demo page in a real browser: two tabs on two workers.
 
-use roomd_tests::{Cluster, Node, eventually};
+use roomd_tests::{Cluster, Node, eventually, http::Connection};
 use serde_json::{Value, json};
 
 fn facts(browser: &mut Node, tab: &str) -> Value {
@@ -76,4 +76,64 @@ fn two_tabs_chat_with_the_official_client() {
 #[test]
 fn two_tabs_chat_with_the_pages_own_client_where_the_official_one_cannot_be_loaded() {
     chat(&Cluster::start(2), "websocket", true);
+}
+
+#[test]
+fn a_narrow_screen_shows_all_of_it() {
+    let cluster = Cluster::start(1);
+    let mut browser = Node::start("page.mjs", &[]);
+    browser.ask(json!({"do": "open", "name": "phone", "url": cluster.url(), "width": 360}));
+    for number in 0..30 {
+        browser
+            .ask(json!({"do": "say", "name": "phone", "text": format!("message {number} {}", "long".repeat(number))}));
+    }
+    sees(&mut browser, "phone", Some("you"), &format!("message 29 {}", "long".repeat(29)));
+    let button = "document.querySelector('#say button').getBoundingClientRect().bottom";
+    let script = format!("[document.documentElement.scrollWidth, innerWidth, {button}, innerHeight]");
+    let sizes = browser.ask(json!({"do": "run", "name": "phone", "script": script}));
+    let sizes: Vec<f64> = sizes.as_array().unwrap().iter().map(|size| size.as_f64().unwrap()).collect();
+    assert!(sizes[0] <= sizes[1], "nothing to scroll to sideways: {sizes:?}");
+    assert!(sizes[2] <= sizes[3], "the button is in sight: {sizes:?}");
+}
+
+/// The first example's client is a file that a browser opens: its origin is `null`, and it begins by polling.
+#[test]
+fn a_page_opened_from_a_file_may_connect_where_all_origins_may() {
+    let client = Node::folder().join("node_modules/socket.io-client/dist/socket.io.min.js");
+    let cluster = Cluster::build(2)
+        .config(&format!("[cluster]\nclient_file = {client:?}\n[socketio]\ncors_origins = [\"*\"]\n"))
+        .start();
+    let file = cluster.folder().join("client.html");
+    let url = cluster.url();
+    let html = format!(
+        "<!doctype html><p id=state>state<p id=said><script src=\"{url}/page/socket.io.js\"></script><script>\
+         const socket = io(\"{url}\");\
+         socket.on('message', (message) => {{ said.textContent = message.text; state.dataset.state = 'connected'; }});\
+         socket.on('connect', () => socket.emit('chatMessage', 'hello from a file'));</script>"
+    );
+    std::fs::write(&file, html).unwrap();
+    let mut browser = Node::start("page.mjs", &[]);
+    browser.ask(json!({"do": "open", "name": "file", "url": format!("file://{}", file.display())}));
+    let said =
+        browser.ask(json!({"do": "run", "name": "file", "script": "document.getElementById('said').textContent"}));
+    assert_eq!(said, "hello from a file");
+}
+
+#[test]
+fn the_page_is_served_beside_the_socket_io_server() {
+    let cluster = Cluster::start(2);
+    let mut connection = Connection::open(cluster.address());
+    let page = connection.get("/");
+    assert_eq!(page.status, 200);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(page.header("content-security-policy").unwrap().contains("default-src 'none'"));
+    for path in ["/page/page.css", "/page/page.js", "/page/fallback.js"] {
+        assert_eq!(connection.get(path).status, 200, "{path}");
+    }
+    for path in ["/nothing", "/socket.io", "/page/", "/page/../Cargo.toml", "/page/socket.io.js"] {
+        assert_eq!(connection.get(path).status, 404, "{path}");
+    }
+    connection.send("HEAD / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let head = String::from_utf8(connection.rest()).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
 }
