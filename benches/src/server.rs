@@ -50,6 +50,11 @@ impl Server {
         Server::printing_its_address(Command::new(beside_this("floor")?).args([mode, &hex]))
     }
 
+    /// A single worker that accepts by itself.
+    pub fn single() -> io::Result<Server> {
+        Server::printing_its_address(&mut Command::new(beside_this("single")?))
+    }
+
     fn printing_its_address(command: &mut Command) -> io::Result<Server> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no standard output"))?;
