@@ -93,7 +93,7 @@ fn answers_are_those_of_the_official_server() {
         ] {
             compare(&worker, &vectors, name, &request).await;
         }
-        // 15 refusals above: the figure that the supervisor hears.
+        // 13 of the above are refusals; the supervisor hears of them.
         eventually("refusals are counted", || worker.stats.borrow().counters.refused_requests == 13).await;
     });
 }
