@@ -105,6 +105,12 @@ fn websocket_over_redis() {
 }
 
 #[test]
+fn polling_over_redis() {
+    let redis = RedisServer::start(&[]);
+    chat(&Cluster::build(2).redis(&redis.url()).start(), json!(["polling"]));
+}
+
+#[test]
 fn upgrade_over_redis() {
     let redis = RedisServer::start(&[]);
     chat(&Cluster::build(2).redis(&redis.url()).start(), json!(["polling", "websocket"]));

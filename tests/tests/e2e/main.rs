@@ -1,6 +1,7 @@
 //! End to end: real clusters, real clients, each theme in a module.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod api;
 mod balancer;
 mod chaos;
 mod chat;
