@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::net::UnixStream as StdUnixStream,
+        unix::fs::{FileTypeExt, MetadataExt},
     },
     path::{Path, PathBuf},
     str::FromStr,
@@ -59,7 +59,11 @@ pub struct Listener {
 
 /// The file of a Unix socket that was bound here.
 #[derive(Debug)]
-struct SocketFile(PathBuf);
+struct SocketFile {
+    path: PathBuf,
+    /// Device and number: a file that someone else has put in its place is not removed.
+    inode: (u64, u64),
+}
 
 impl Listener {
     /// Binds the address. Must be called inside a tokio runtime.
@@ -109,8 +113,10 @@ impl AsFd for Listener {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Gone already is as good as removed now.
-        let _ = std::fs::remove_file(&self.0);
+        if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
+            // Gone already is as good as removed now.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -118,6 +124,10 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec().nonblocking(), None)?;
     // A restart must not wait until the last connections of the former run have been forgotten by the kernel.
     socket.set_reuse_address(true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // All addresses, IPv4 ones too, whatever the host's default (net.ipv6.bindv6only) is.
+        socket.set_only_v6(false)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Listener::adopt(socket.into())
@@ -127,17 +137,47 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec().nonblocking(), None)?;
     if let Err(error) = socket.bind(&address) {
-        // A file that nobody answers on was left by a run that was killed.
-        let stale = error.kind() == io::ErrorKind::AddrInUse
-            && matches!(StdUnixStream::connect(path), Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused);
-        if !stale {
+        if error.kind() != io::ErrorKind::AddrInUse {
             return Err(error);
         }
-        std::fs::remove_file(path)?;
+        match in_the_way(path, &address)? {
+            InTheWay::Stale => std::fs::remove_file(path)?,
+            InTheWay::Listening => return Err(error),
+            InTheWay::NoSocket => return Err(io::ErrorKind::AlreadyExists.into()),
+        }
         socket.bind(&address)?;
     }
     socket.listen(BACKLOG)?;
-    Ok(Listener { socket: Readiness::new(socket.into())?, _file: Some(SocketFile(path.to_owned())) })
+    let file = SocketFile { inode: inode(path)?, path: path.to_owned() };
+    Ok(Listener { socket: Readiness::new(socket.into())?, _file: Some(file) })
+}
+
+/// What is found where a Unix socket is to be bound.
+enum InTheWay {
+    /// The socket of a run that was killed: nobody answers.
+    Stale,
+    /// A socket that somebody listens on.
+    Listening,
+    /// Something that is not ours to remove.
+    NoSocket,
+}
+
+fn in_the_way(path: &Path, address: &SockAddr) -> io::Result<InTheWay> {
+    // A connection to any other kind of file is refused too.
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Ok(InTheWay::NoSocket);
+    }
+    // Not to wait for one whose backlog is full: that one lives.
+    let probe = Socket::new(Domain::UNIX, Type::STREAM.cloexec().nonblocking(), None)?;
+    Ok(match probe.connect(address) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => InTheWay::Stale,
+        _ => InTheWay::Listening,
+    })
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = std::fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 fn hint(kind: io::ErrorKind) -> &'static str {
@@ -147,6 +187,9 @@ fn hint(kind: io::ErrorKind) -> &'static str {
         }
         io::ErrorKind::AddrNotAvailable => " (this host has no such address)",
         io::ErrorKind::NotFound => " (its folder does not exist)",
+        io::ErrorKind::AlreadyExists => " (the file is no socket: remove it or choose another path)",
+        // The only argument that is not checked before.
+        io::ErrorKind::InvalidInput => " (the path of a Unix socket has at most 107 bytes)",
         _ => "",
     }
 }
@@ -189,11 +232,39 @@ mod tests {
         }
     }
 
+    fn error_of(address: &ListenAddress) -> String {
+        Listener::bind(address).unwrap_err().to_string()
+    }
+
     #[tokio::test]
-    async fn an_address_in_use_is_named_with_the_way_out() {
+    async fn an_address_that_cannot_be_had_is_named_with_the_way_out() {
         let first = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
-        let error = Listener::bind(&first.local_address().unwrap()).unwrap_err();
-        assert!(matches!(error, ListenError::InUse(_)), "{error}");
+        let address = first.local_address().unwrap();
+        assert!(matches!(Listener::bind(&address), Err(ListenError::InUse(_))));
+        assert_eq!(
+            error_of(&address),
+            format!("listen on {address}: another program does already; stop it or choose another address")
+        );
+        let folder = tempfile::tempdir().unwrap();
+        for (path, hint) in [
+            (folder.path().join("x".repeat(108)), "at most 107 bytes"),
+            (folder.path().join("missing/socket"), "its folder does not exist"),
+        ] {
+            let text = error_of(&ListenAddress::Unix(path.clone()));
+            assert!(text.contains(hint) && text.contains(path.to_str().unwrap()), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn all_addresses_are_those_of_both_families() {
+        // A host may have no IPv6 at all.
+        let Ok(listener) = Listener::bind(&"[::]:0".parse().unwrap()) else { return };
+        let ListenAddress::Tcp(address) = listener.local_address().unwrap() else { panic!("it is TCP") };
+        for ip in ["127.0.0.1", "::1"] {
+            let client = std::net::TcpStream::connect((ip, address.port())).unwrap();
+            let (_, peer) = listener.accept().await.unwrap();
+            assert_eq!(peer, PeerAddress::Ip(ip.parse().unwrap(), client.local_addr().unwrap().port()));
+        }
     }
 
     #[tokio::test]
@@ -207,6 +278,23 @@ mod tests {
         assert_eq!(listener.local_address().unwrap(), address);
         drop(listener);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_not_ours_is_never_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("public.sock");
+        let address = ListenAddress::Unix(path.clone());
+        std::fs::write(&path, "precious").unwrap();
+        assert!(error_of(&address).contains("the file is no socket"));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+        std::fs::remove_file(&path).unwrap();
+
+        let listener = Listener::bind(&address).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let _successor = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        drop(listener);
+        assert!(path.exists(), "a successor's file");
     }
 
     #[tokio::test]
