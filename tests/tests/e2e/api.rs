@@ -159,7 +159,7 @@ fn a_client_that_does_not_read_is_closed_and_slows_nobody() {
         "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: test\r\n{headers}\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     ));
     assert_eq!(slow.answer().unwrap().status, 101);
-    slow.send(b"\x81\x88\0\0\0\040/test,");
+    slow.send(b"\x81\x88\x00\x00\x00\x0040/test,");
     let mut node = Node::start("clients.mjs", &[]);
     node.connect("a", &format!("{}/test", cluster.url()), json!({"transports": ["websocket"]}));
     let sockets = |cluster: &Cluster| cluster.worker(0)["sockets"].as_u64().unwrap();
