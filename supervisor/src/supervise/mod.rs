@@ -72,8 +72,9 @@ struct Supervisor {
     deaths: HashMap<Slot, (Death, Instant)>,
     program: Program,
     balancer: std::rc::Rc<Balancer>,
-    hub: Option<HubHandle>,
+    /// Before the hub, so that it goes first: it would take the hub's end for a fault.
     bus: BusWatch,
+    hub: Option<HubHandle>,
     events: WorkerEvents,
     under_way: Option<UnderWay>,
     relays: u64,

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// A turn is over after this, whatever else is ready: the most that collecting can delay a packet.
-const LONGEST_TURN: Duration = Duration::from_millis(1);
+const LONGEST_TURN: Duration = Duration::from_millis(2);
 
 /// Wakes the one task that flushes, once per turn.
 #[derive(Default)]
