@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use crate::socketio::{Ack, App, Socket};
+use crate::socketio::{Ack, App, MAX_ROOM_NAME_BYTES, Socket};
 
 /// The room that everybody begins in.
 const HOME: &str = "general";
@@ -17,6 +17,11 @@ struct Message<'a> {
     timestamp: u64,
 }
 
+#[derive(Serialize)]
+struct Refused {
+    error: &'static str,
+}
+
 /// The application.
 pub fn app() -> App {
     App::new().namespace("/", |namespace| {
@@ -27,7 +32,11 @@ pub fn app() -> App {
             .on("chatMessage", async |socket: Socket, text: String, _: Ack| {
                 say(&socket, HOME, socket.id(), &text);
             })
-            .on("joinRoom", async |socket: Socket, room: String, _: Ack| {
+            .on("joinRoom", async |socket: Socket, room: String, ack: Ack| {
+                if room.len() > MAX_ROOM_NAME_BYTES {
+                    let _ = ack.send(Refused { error: "the room's name is too long" });
+                    return;
+                }
                 for old in socket.rooms().iter().skip(1) {
                     socket.leave(old);
                 }

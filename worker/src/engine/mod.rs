@@ -31,6 +31,9 @@ mod server;
 mod sessions;
 mod socket;
 mod stream;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod testing;
 mod websocket;
 
 pub use connection::Incoming;

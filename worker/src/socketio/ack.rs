@@ -41,6 +41,19 @@ pub(super) enum Waiting {
     Many(rustc_hash::FxHashSet<SocketId>, mpsc::UnboundedSender<Option<Data>>),
 }
 
+/// An answer, or several, that somebody waits for. Dropped, none is waited for any more.
+pub(super) struct Awaited {
+    pub(super) io: Io,
+    pub(super) namespace: NamespaceIndex,
+    pub(super) ack: u64,
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.io.0.state.borrow_mut().namespaces[usize::from(self.namespace)].waiting.remove(&self.ack);
+    }
+}
+
 impl Ack {
     /// Whether the client wants an answer.
     pub fn is_wanted(&self) -> bool {
@@ -105,8 +118,13 @@ pub enum RequestError<T> {
         partial: Answers<T>,
     },
     /// The bus could not be asked how many servers there are.
-    #[error("reach the other servers")]
-    Bus(#[from] crate::bus::BusError),
+    #[error("reach the other servers: only {} answers are from this one", partial.answers.len())]
+    Bus {
+        /// Why.
+        source: crate::bus::BusError,
+        /// What came from this server.
+        partial: Answers<T>,
+    },
     /// The request could not be written.
     #[error("write the request")]
     Encode(#[from] EncodeError),

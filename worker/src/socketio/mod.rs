@@ -25,8 +25,11 @@
 
 mod ack;
 mod app;
+mod asking;
 mod broadcast;
 mod handlers;
+mod membership;
+mod namespaced;
 mod pending;
 mod publish;
 mod requests;
@@ -34,6 +37,9 @@ mod rooms;
 mod server;
 mod socket;
 mod socket_id;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 use std::rc::Rc;
 
@@ -42,8 +48,8 @@ use roomd_wire::{WorkerId, WorkerStats};
 pub use ack::{Ack, AckError, Answers, RequestError, ServerAck};
 pub use app::{App, ConnectError, Connecting, Namespace};
 pub use broadcast::{Broadcast, REQUESTS_TIMEOUT};
-pub use requests::{Namespaced, ServerEmitError};
-pub use rooms::MAX_ROOMS_PER_SOCKET;
+pub use namespaced::{Namespaced, ServerEmitError};
+pub use rooms::{MAX_ROOM_NAME_BYTES, MAX_ROOMS_PER_SOCKET};
 pub use socket::Socket;
 pub use socket_id::SocketId;
 

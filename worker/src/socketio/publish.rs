@@ -5,7 +5,7 @@ use roomd_wire::{BusHealth, Generation, Slot, WorkerId};
 use rustc_hash::FxHashMap;
 
 use super::{
-    Io,
+    Io, MAX_ROOM_NAME_BYTES,
     server::{Inner, NamespaceIndex, count},
 };
 use crate::{
@@ -84,12 +84,16 @@ impl Inner {
         packet: &Encoded,
     ) {
         let Some(bus) = self.bus.get() else { return };
+        let exact = bus.routing() == Routing::Exact;
+        if exact && !rooms.is_empty() && rooms.iter().all(|room| room.len() > MAX_ROOM_NAME_BYTES) {
+            // Nobody can be there. Node servers have no such limit, but they are not on this bus.
+            return;
+        }
         let declared = self.declared(namespace);
         let sequence = self.sequence.get() + 1;
         self.sequence.set(sequence);
-        let own = (bus.routing() == Routing::Exact)
-            .then(|| envelope::encode(self.worker, sequence, flags.volatile, rooms, except, packet))
-            .flatten();
+        let own =
+            exact.then(|| envelope::encode(self.worker, sequence, flags.volatile, rooms, except, packet)).flatten();
         let message = own.map_or_else(
             || codec::encode_broadcast(&declared.uid, &declared.name, event, &selector(rooms, except), flags),
             Ok,
@@ -109,7 +113,11 @@ impl Inner {
             return;
         }
         if envelope::is_envelope(message) {
-            let Ok(envelope) = envelope::decode(message) else { return count(&self.counters.bus_malformed) };
+            // Over Redis, where anybody can publish, nobody may hand us frames.
+            let trusted = self.bus.get().is_some_and(|bus| bus.routing() == Routing::Exact);
+            let Some(envelope) = envelope::decode(message).ok().filter(|_| trusted) else {
+                return count(&self.counters.bus_malformed);
+            };
             let own = envelope.origin == self.worker;
             if !own && self.heard.borrow_mut().is_new(envelope.origin, envelope.sequence) {
                 self.deliver(namespace, &envelope.rooms, &envelope.except, envelope.volatile, &envelope.packet);

@@ -14,6 +14,9 @@ use super::SocketId;
 /// The most rooms that one socket can be in: what a client can make an application join is bounded.
 pub const MAX_ROOMS_PER_SOCKET: usize = 1000;
 
+/// The longest name of a room that a socket can join, in bytes: names are kept, here and on the bus, and clients choose them.
+pub const MAX_ROOM_NAME_BYTES: usize = 1024;
+
 /// Names a socket inside a namespace, for as long as it is there.
 pub type Member = u32;
 
@@ -51,7 +54,7 @@ pub enum Change {
     Deleted,
     /// It was so already.
     Nothing,
-    /// It is in [`MAX_ROOMS_PER_SOCKET`] rooms.
+    /// It is in [`MAX_ROOMS_PER_SOCKET`] rooms, or the name is longer than [`MAX_ROOM_NAME_BYTES`].
     Refused,
 }
 
@@ -85,7 +88,7 @@ impl Rooms {
         if known.is_some_and(|room| joined.rooms.contains(&(room as u32))) {
             return Change::Nothing;
         }
-        if joined.rooms.len() >= MAX_ROOMS_PER_SOCKET {
+        if joined.rooms.len() >= MAX_ROOMS_PER_SOCKET || name.len() > MAX_ROOM_NAME_BYTES {
             return Change::Refused;
         }
         let (room, change) = match known {
@@ -204,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn rooms_per_socket_are_bounded() {
+    fn rooms_per_socket_and_their_names_are_bounded() {
         let mut rooms = Rooms::default();
         rooms.add(0, id(0));
         for room in 0..MAX_ROOMS_PER_SOCKET {
@@ -212,6 +215,7 @@ mod tests {
         }
         assert_eq!(rooms.join(0, id(0), "one more"), Change::Refused);
         assert_eq!(rooms.leave(0, "7"), Change::Deleted);
+        assert_eq!(rooms.join(0, id(0), &"x".repeat(MAX_ROOM_NAME_BYTES + 1)), Change::Refused);
         assert_eq!(rooms.join(0, id(0), "one more"), Change::Created);
     }
 

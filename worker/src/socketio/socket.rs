@@ -9,12 +9,12 @@ use tokio::sync::oneshot;
 
 use super::{
     Broadcast, Io, SocketId,
-    ack::{AckError, Waiting},
+    ack::{AckError, Awaited, Waiting},
     rooms::Change,
     server::NamespaceIndex,
 };
 use crate::{
-    engine::{CloseReason, Handshake, Transport},
+    engine::{CloseReason, Handshake, SessionKey, Transport},
     protocol::{Data, EncodeError, Encoded},
 };
 
@@ -54,9 +54,20 @@ impl Socket {
     /// Where a value has no JSON form.
     pub fn emit(&self, event: &str, args: impl Serialize) -> Result<(), EncodeError> {
         let data = Data::event(event, &args)?;
-        let state = self.io.0.state.borrow();
-        if let Some(socket) = state.namespaces[usize::from(self.namespace)].socket(&self.id) {
-            self.io.0.engine.send(socket.session, &Encoded::event(self.namespace(), None, &data));
+        if let Some(session) = self.session() {
+            self.io.0.engine.send(session, &Encoded::event(self.namespace(), None, &data));
+        }
+        Ok(())
+    }
+
+    /// Sends an event that may be lost if the client cannot take it now.
+    ///
+    /// # Errors
+    /// Where a value has no JSON form.
+    pub fn emit_volatile(&self, event: &str, args: impl Serialize) -> Result<(), EncodeError> {
+        let data = Data::event(event, &args)?;
+        if let Some(session) = self.session() {
+            self.io.0.engine.send_volatile(session, &Encoded::event(self.namespace(), None, &data));
         }
         Ok(())
     }
@@ -67,7 +78,7 @@ impl Socket {
     /// Where a value has no JSON form, no answer comes in time, or the client leaves.
     pub async fn emit_with_ack(&self, event: &str, args: impl Serialize, within: Duration) -> Result<Data, AckError> {
         let data = Data::event(event, &args)?;
-        let (ack, answer) = {
+        let (_awaited, answer) = {
             let mut state = self.io.0.state.borrow_mut();
             let members = &mut state.namespaces[usize::from(self.namespace)];
             let session = members.socket(&self.id).ok_or(AckError::Disconnected)?.session;
@@ -76,18 +87,16 @@ impl Socket {
             let (sender, answer) = oneshot::channel();
             members.waiting.insert(ack, Waiting::One(self.id, sender));
             self.io.0.engine.send(session, &Encoded::event(self.namespace(), Some(ack), &data));
-            (ack, answer)
+            (Awaited { io: self.io.clone(), namespace: self.namespace, ack }, answer)
         };
         match tokio::time::timeout(within, answer).await {
             Ok(answer) => answer.map_err(|_dropped| AckError::Disconnected),
-            Err(_too_late) => {
-                self.io.0.state.borrow_mut().namespaces[usize::from(self.namespace)].waiting.remove(&ack);
-                Err(AckError::Timeout(within))
-            }
+            Err(_too_late) => Err(AckError::Timeout(within)),
         }
     }
 
-    /// Joins a room. False where it is in too many already, or not here any more.
+    /// Joins a room. False where it is in [`super::MAX_ROOMS_PER_SOCKET`] already, the name is longer than
+    /// [`super::MAX_ROOM_NAME_BYTES`], or it is not here any more.
     pub fn join(&self, room: &str) -> bool {
         self.io.0.join(self.namespace, self.id, room)
     }
@@ -145,9 +154,8 @@ impl Socket {
 
     /// The request its session began with; `None` once it has gone.
     pub fn handshake(&self) -> Option<Rc<Handshake>> {
-        let state = self.io.0.state.borrow();
-        let session = state.namespaces[usize::from(self.namespace)].socket(&self.id)?.session;
-        Some(state.sessions.get(&session)?.handshake.clone())
+        let session = self.session()?;
+        Some(self.io.0.state.borrow().sessions.get(&session)?.handshake.clone())
     }
 
     /// The client's address.
@@ -157,14 +165,16 @@ impl Socket {
 
     /// How its session exchanges packets; `None` once it has gone.
     pub fn transport(&self) -> Option<Transport> {
-        let state = self.io.0.state.borrow();
-        let session = state.namespaces[usize::from(self.namespace)].socket(&self.id)?.session;
-        self.io.0.engine.transport(session)
+        self.io.0.engine.transport(self.session()?)
     }
 
     /// Makes it leave its namespace; with `close` its whole session ends, with all its sockets.
     pub fn disconnect(&self, close: bool) {
         self.io.disconnect(self.namespace, self.id, close);
+    }
+
+    fn session(&self) -> Option<SessionKey> {
+        Some(self.io.0.state.borrow().namespaces[usize::from(self.namespace)].socket(&self.id)?.session)
     }
 }
 
@@ -194,7 +204,7 @@ impl super::server::Inner {
         match change {
             Change::Created => self.want_room(namespace, room),
             Change::Refused => {
-                tracing::warn!(socket = %id, "a socket may not join more rooms");
+                tracing::debug!(socket = %id, "a socket is in too many rooms, or the room's name is too long");
                 return false;
             }
             Change::Moved | Change::Deleted | Change::Nothing => {}

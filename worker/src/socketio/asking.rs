@@ -1,0 +1,284 @@
+//! What this server asks and orders the others, through the adapter (`wire.md` 4.3).
+//!
+//! It acts on its own sockets itself and at once: what it published comes back to it and is passed over.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    Io,
+    ack::{Answers, RequestError},
+    pending::{self, Pending},
+    server::NamespaceIndex,
+};
+use crate::{
+    adapter::codec::{
+        Flags, Packet, RemoteSocket, Request, RequestBody, ResponseBody, Room, Selector, WriteError, random_id,
+    },
+    bus::BusError,
+    protocol::{Data, PacketType},
+};
+
+impl Io {
+    /// See [`super::Broadcast::sockets_join`].
+    pub(super) fn sockets_join(
+        &self,
+        namespace: NamespaceIndex,
+        target: Selector,
+        rooms: &[Room],
+        local: bool,
+    ) -> Result<(), WriteError> {
+        self.join_here(namespace, &target, rooms);
+        self.order(namespace, RequestBody::Join { target, rooms: rooms.to_vec() }, local)
+    }
+
+    /// See [`super::Broadcast::sockets_leave`].
+    pub(super) fn sockets_leave(
+        &self,
+        namespace: NamespaceIndex,
+        target: Selector,
+        rooms: &[Room],
+        local: bool,
+    ) -> Result<(), WriteError> {
+        self.leave_here(namespace, &target, rooms);
+        self.order(namespace, RequestBody::Leave { target, rooms: rooms.to_vec() }, local)
+    }
+
+    /// See [`super::Broadcast::disconnect_sockets`].
+    pub(super) fn disconnect_sockets(
+        &self,
+        namespace: NamespaceIndex,
+        target: Selector,
+        close: bool,
+        local: bool,
+    ) -> Result<(), WriteError> {
+        // First elsewhere: a handler that runs here may change who is meant.
+        let result = self.order(namespace, RequestBody::Disconnect { target: target.clone(), close }, local);
+        self.disconnect_here(namespace, &target, close);
+        result
+    }
+
+    /// Publishes what needs no answer.
+    fn order(&self, namespace: NamespaceIndex, body: RequestBody, local: bool) -> Result<(), WriteError> {
+        if !local {
+            self.publish_request(namespace, None, body)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn publish_request(
+        &self,
+        namespace: NamespaceIndex,
+        request_id: Option<String>,
+        body: RequestBody,
+    ) -> Result<(), WriteError> {
+        let declared = self.0.declared(namespace);
+        let message = Request { uid: Some(declared.uid.clone()), request_id, body }.encode()?;
+        if let Some(bus) = self.0.bus.get() {
+            bus.publish(declared.channels.request(), &message);
+            self.0.engine.schedule_flush();
+        }
+        Ok(())
+    }
+
+    /// How many servers there are, this one among them.
+    async fn count_servers(&self, namespace: NamespaceIndex, local: bool, time: &Time) -> Result<usize, BusError> {
+        let asked = match self.0.bus.get().filter(|_| !local) {
+            Some(bus) => bus.count_subscribers(self.0.declared(namespace).channels.request()),
+            None => return Ok(1),
+        };
+        self.0.engine.schedule_flush();
+        let counted = timeout_at(time.deadline, asked).await.map_err(|_elapsed| BusError::Timeout(time.within))?;
+        Ok(usize::try_from(counted?).unwrap_or(usize::MAX).max(1))
+    }
+
+    /// Asks the other servers something, under a new id.
+    fn ask(&self, namespace: NamespaceIndex, body: RequestBody) -> Result<Asked, WriteError> {
+        let id = random_id(&mut self.0.rng.borrow_mut());
+        let (pending, answers) = Pending::new();
+        self.0.state.borrow_mut().namespaces[usize::from(namespace)].pending.insert(id.clone(), pending);
+        let asked = Asked { io: self.clone(), namespace, id: id.clone(), answers };
+        self.publish_request(namespace, Some(id), body)?;
+        Ok(asked)
+    }
+
+    /// Asks all other servers and adds each one's answer to what this one knows. `take` says whether it was such an answer.
+    async fn gather<T>(
+        &self,
+        namespace: NamespaceIndex,
+        local: bool,
+        within: Duration,
+        body: RequestBody,
+        mut found: Vec<T>,
+        take: impl Fn(ResponseBody, &mut Vec<T>) -> bool,
+    ) -> Result<Answers<T>, RequestError<T>> {
+        let time = Time::new(within);
+        let expected = match self.count_servers(namespace, local, &time).await {
+            Ok(servers) => servers,
+            Err(source) => return Err(RequestError::Bus { source, partial: Answers { answers: found, expected: 1 } }),
+        };
+        let mut missing = expected - 1;
+        if missing > 0 {
+            let mut asked = self.ask(namespace, body)?;
+            while missing > 0 {
+                match pending::next(&mut asked.answers, time.deadline).await {
+                    Some(answer) => missing -= usize::from(take(answer, &mut found)),
+                    None => {
+                        let partial = Answers { answers: found, expected };
+                        return Err(RequestError::Timeout { within, partial });
+                    }
+                }
+            }
+        }
+        Ok(Answers { answers: found, expected })
+    }
+
+    /// See [`super::Broadcast::fetch_sockets`].
+    pub(super) async fn fetch_sockets(
+        &self,
+        namespace: NamespaceIndex,
+        target: Selector,
+        local: bool,
+        within: Duration,
+    ) -> Result<Answers<RemoteSocket>, RequestError<RemoteSocket>> {
+        let found = self.fetch_here(namespace, &target);
+        self.gather(namespace, local, within, RequestBody::Fetch { target }, found, |answer, found| match answer {
+            ResponseBody::Sockets(sockets) => {
+                found.extend(sockets);
+                true
+            }
+            _ => false,
+        })
+        .await
+    }
+
+    /// See [`super::Namespaced::all_rooms`].
+    pub(super) async fn all_rooms(
+        &self,
+        namespace: NamespaceIndex,
+        within: Duration,
+    ) -> Result<Answers<String>, RequestError<String>> {
+        let text = |room: Room| room.text().map(str::to_owned);
+        let found = self.all_rooms_here(namespace).into_iter().filter_map(text).collect();
+        let found = self.gather(namespace, false, within, RequestBody::AllRooms, found, |answer, found| match answer {
+            ResponseBody::Rooms(rooms) => {
+                found.extend(rooms.into_iter().filter_map(text));
+                true
+            }
+            // An empty list of either kind reads as one of sockets.
+            ResponseBody::Sockets(sockets) => sockets.is_empty(),
+            _ => false,
+        });
+        let mut found = found.await?;
+        found.answers.sort_unstable();
+        found.answers.dedup();
+        Ok(found)
+    }
+
+    /// See [`super::Namespaced::server_side_emit_with_ack`].
+    pub(super) async fn server_side_emit_with_ack(
+        &self,
+        namespace: NamespaceIndex,
+        data: Data,
+        within: Duration,
+    ) -> Result<Answers<Option<Data>>, RequestError<Option<Data>>> {
+        let take = |answer, found: &mut Vec<_>| match answer {
+            ResponseBody::ServerSideEmit(answer) => {
+                found.push(answer);
+                true
+            }
+            _ => false,
+        };
+        let body = RequestBody::ServerSideEmit { data };
+        // This server does not answer itself.
+        let others = |answers: Answers<_>| Answers { expected: answers.expected - 1, ..answers };
+        match self.gather(namespace, false, within, body, Vec::new(), take).await {
+            Ok(answers) => Ok(others(answers)),
+            Err(RequestError::Timeout { within, partial }) => {
+                Err(RequestError::Timeout { within, partial: others(partial) })
+            }
+            Err(RequestError::Bus { source, partial }) => Err(RequestError::Bus { source, partial: others(partial) }),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// See [`super::Broadcast::emit_with_ack`].
+    pub(super) async fn broadcast_with_ack(
+        &self,
+        namespace: NamespaceIndex,
+        target: Selector,
+        mut flags: Flags,
+        local: bool,
+        data: Data,
+        within: Duration,
+    ) -> Result<Answers<Option<Data>>, RequestError<Option<Data>>> {
+        let time = Time::new(within);
+        flags.timeout_ms = Some(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+        let nsp = self.0.declared(namespace).name.to_string();
+        let packet = Packet { kind: PacketType::Event, nsp, id: None, data: Some(data) };
+        let (mut expected, mut here) = self.deliver_with_ack(namespace, &packet, &target, flags);
+        let mut answers = Vec::new();
+        // The clients here have it already, whether or not the bus can be asked.
+        let mut missing_servers = match self.count_servers(namespace, local, &time).await {
+            Ok(servers) => servers - 1,
+            Err(source) => return Err(RequestError::Bus { source, partial: Answers { answers, expected } }),
+        };
+        let mut asked = match missing_servers {
+            0 => None,
+            _ => Some(self.ask(namespace, RequestBody::Broadcast { packet, target, flags })?),
+        };
+        while missing_servers > 0 || answers.len() < expected {
+            let elsewhere = async {
+                match &mut asked {
+                    Some(asked) => asked.answers.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(answer) = here.next() => answers.push(answer),
+                Some(body) = elsewhere => match body {
+                    ResponseBody::ClientCount(clients) => {
+                        expected = expected.saturating_add(usize::try_from(clients).unwrap_or(usize::MAX));
+                        missing_servers = missing_servers.saturating_sub(1);
+                    }
+                    ResponseBody::Ack(answer) => answers.push(answer),
+                    _other_kind => {}
+                },
+                () = tokio::time::sleep_until(time.deadline) => {
+                    return Err(RequestError::Timeout { within, partial: Answers { answers, expected } });
+                }
+            }
+        }
+        Ok(Answers { answers, expected })
+    }
+}
+
+/// How long answers are waited for.
+struct Time {
+    within: Duration,
+    deadline: Instant,
+}
+
+impl Time {
+    fn new(within: Duration) -> Self {
+        Time { within, deadline: pending::deadline(within) }
+    }
+}
+
+/// A request under way. Dropped, it no longer takes answers.
+struct Asked {
+    io: Io,
+    namespace: NamespaceIndex,
+    id: String,
+    answers: mpsc::UnboundedReceiver<ResponseBody>,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.io.0.state.borrow_mut().namespaces[usize::from(self.namespace)].pending.remove(&self.id);
+    }
+}

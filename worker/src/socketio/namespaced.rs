@@ -1,0 +1,81 @@
+//! A namespace as the application holds it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{
+    Broadcast, Io, REQUESTS_TIMEOUT,
+    ack::{Answers, RequestError},
+    server::NamespaceIndex,
+};
+use crate::{
+    adapter::codec::{RequestBody, WriteError},
+    protocol::{Data, EncodeError},
+};
+
+/// A namespace in the whole cluster, for what concerns no single socket.
+pub struct Namespaced<'a> {
+    io: &'a Io,
+    namespace: NamespaceIndex,
+    within: Duration,
+}
+
+impl<'a> Namespaced<'a> {
+    pub(super) fn new(io: &'a Io, namespace: NamespaceIndex) -> Self {
+        Namespaced { io, namespace, within: REQUESTS_TIMEOUT }
+    }
+
+    /// How long the next question to the other servers waits for answers; else [`REQUESTS_TIMEOUT`].
+    #[must_use]
+    pub fn timeout(mut self, within: Duration) -> Self {
+        self.within = within;
+        self
+    }
+
+    /// To the sockets that are selected next.
+    pub fn sockets(&self) -> Broadcast<'a> {
+        Broadcast::new(self.io, self.namespace)
+    }
+
+    /// The rooms of all servers, those of sockets' own ids among them, each once.
+    ///
+    /// # Errors
+    /// Where not all servers answer in time: then with what those did that answered.
+    pub async fn all_rooms(&self) -> Result<Answers<String>, RequestError<String>> {
+        self.io.all_rooms(self.namespace, self.within).await
+    }
+
+    /// Sends an event to the other servers of the cluster, not to clients.
+    ///
+    /// # Errors
+    /// Where a value has no JSON form, or the name may not be sent.
+    pub fn server_side_emit(&self, event: &str, args: impl Serialize) -> Result<(), ServerEmitError> {
+        let data = Data::event(event, &args)?;
+        Ok(self.io.publish_request(self.namespace, None, RequestBody::ServerSideEmit { data })?)
+    }
+
+    /// Sends an event to the other servers, and waits for an answer of each.
+    ///
+    /// # Errors
+    /// Where a value has no JSON form, or not all servers answer in time: then with the answers that came.
+    pub async fn server_side_emit_with_ack(
+        &self,
+        event: &str,
+        args: impl Serialize,
+    ) -> Result<Answers<Option<Data>>, RequestError<Option<Data>>> {
+        let data = Data::event(event, &args)?;
+        self.io.server_side_emit_with_ack(self.namespace, data, self.within).await
+    }
+}
+
+/// Why an event was not sent to the other servers.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerEmitError {
+    /// A value has no JSON form.
+    #[error("write the event")]
+    Encode(#[from] EncodeError),
+    /// The adapter's format does not allow it.
+    #[error("write the event")]
+    Write(#[from] WriteError),
+}

@@ -1,0 +1,251 @@
+//! One worker and its clients.
+
+use std::{cell::Cell, rc::Rc};
+
+use serde_json::{Value, json};
+
+use super::{Cluster, SOON, run, settle};
+use crate::{
+    bus::Routing,
+    chat,
+    protocol::Data,
+    socketio::{Ack, AckError, App, ConnectError, Connecting, RequestError, Socket},
+};
+
+fn plain() -> App {
+    App::new().namespace("/", |namespace| {
+        namespace
+            .on("number", async |_: Socket, number: u32, ack: Ack| ack.send(number + 1).unwrap())
+            .on("panic", async |_: Socket, (): (), _: Ack| panic!("as tested"))
+    })
+}
+
+#[test]
+fn an_event_of_the_wrong_shape_is_answered_counted_and_harmless() {
+    run(|| async {
+        let cluster = Cluster::new(Routing::Exact, 1, plain);
+        let (client, _) = cluster.client(0);
+        for sent in ["20[\"number\",\"one\"]", "2[\"number\",{}]", "21[\"number\"]", "2[\"panic\"]", "22[\"number\",1]"]
+        {
+            assert!(client.send(sent), "{sent}");
+        }
+        let received = client.received();
+        assert_eq!(received.len(), 3, "{received:?}");
+        assert!(received[0].starts_with("30[{\"error\":\""), "{received:?}");
+        assert!(received[1].starts_with("31[{\"error\":\""), "{received:?}");
+        assert_eq!(received[2], "32[2]");
+        let counters = cluster.workers[0].stats().counters;
+        assert_eq!((counters.events_in, counters.bad_events, counters.handler_panics), (5, 3, 1));
+    });
+}
+
+#[test]
+fn middleware_is_asked_in_order_and_nothing_reaches_the_namespace_before_it_agrees() {
+    run(|| async {
+        let gate = Rc::new(tokio::sync::Notify::new());
+        let opened = gate.clone();
+        let cluster = Cluster::new(Routing::Exact, 1, move || {
+            let opened = opened.clone();
+            App::new().namespace("/", move |namespace| {
+                namespace
+                    .use_middleware(async |connecting: Connecting| {
+                        connecting.socket.set_data(json!({"user": connecting.auth["user"]})).unwrap();
+                        connecting.socket.emit("early", ()).unwrap();
+                        Ok(())
+                    })
+                    .use_middleware(move |connecting: Connecting| {
+                        let opened = opened.clone();
+                        async move {
+                            opened.notified().await;
+                            match connecting.socket.data::<Value>()["user"] == "good" {
+                                true => Ok(()),
+                                false => Err(ConnectError::new("who are you")),
+                            }
+                        }
+                    })
+                    .on_connect(async |socket: Socket| socket.emit("hello", socket.auth()).unwrap())
+            })
+        });
+        let worker = &cluster.workers[0];
+        for (auth, expected) in [("good", "0{\"sid\":"), ("bad", "4{\"message\":\"who are you\"}")] {
+            let client = worker.session();
+            client.send(&format!("0{{\"user\":\"{auth}\"}}"));
+            settle().await;
+            worker.sockets().emit("to all", ()).unwrap();
+            assert_eq!(client.received(), ["2[\"early\"]"]);
+            gate.notify_one();
+            settle().await;
+            let received = client.received();
+            assert!(received[0].starts_with(expected), "{received:?}");
+            assert_eq!(received.len(), if auth == "good" { 2 } else { 1 }, "{received:?}");
+            assert!(client.is_open());
+        }
+        // One that leaves while middleware considers, and one that is impatient.
+        let client = worker.session();
+        client.send("0{\"user\":\"good\"}");
+        client.end();
+        let impatient = worker.session();
+        impatient.send("0{\"user\":\"good\"}");
+        assert!(!impatient.send("2[\"event\"]"));
+        settle().await;
+        gate.notify_one();
+        gate.notify_one();
+        settle().await;
+        gate.notify_one();
+        settle().await;
+        assert_eq!(worker.stats().sockets, 1);
+    });
+}
+
+#[test]
+fn a_client_answers_in_time_too_late_or_leaves() {
+    run(|| async {
+        let cluster = Cluster::new(Routing::Exact, 1, plain);
+        let worker = &cluster.workers[0];
+        let (client, id) = cluster.client(0);
+        let socket = worker.socket(&id);
+        let asked = tokio::task::spawn_local({
+            let socket = socket.clone();
+            async move { socket.emit_with_ack("q", "x", SOON * 100).await }
+        });
+        settle().await;
+        assert_eq!(client.received(), ["20[\"q\",\"x\"]"]);
+        let (other, _) = cluster.client(0);
+        other.send("30[\"not asked\"]");
+        client.send("30[1,2]");
+        assert_eq!(asked.await.unwrap().unwrap().ack_args::<(u8, u8)>().unwrap(), (1, 2));
+        // Too late.
+        let late = socket.emit_with_ack("q", (), SOON).await;
+        assert!(matches!(late, Err(AckError::Timeout(SOON))), "{late:?}");
+        assert!(client.send("31[1]"));
+        // Given up by the application: nothing is kept.
+        let given_up = tokio::time::timeout(SOON, socket.emit_with_ack("q", (), SOON * 100)).await;
+        assert!(given_up.is_err());
+        assert_eq!(waiting(&cluster), 0);
+        let leaves = tokio::task::spawn_local({
+            let socket = socket.clone();
+            async move { socket.emit_with_ack("q", (), SOON * 100).await }
+        });
+        settle().await;
+        client.end();
+        assert!(matches!(leaves.await.unwrap(), Err(AckError::Disconnected)));
+        assert!(matches!(socket.emit_with_ack("q", (), SOON).await, Err(AckError::Disconnected)));
+        assert_eq!(waiting(&cluster), 0);
+    });
+}
+
+#[test]
+fn a_broadcast_with_acks_keeps_nothing_of_clients_that_do_not_answer() {
+    run(|| async {
+        let cluster = Cluster::new(Routing::Exact, 1, plain);
+        let worker = &cluster.workers[0];
+        let ((answers, _), (silent, _)) = (cluster.client(0), cluster.client(0));
+        let io = worker.io.clone();
+        let asked = tokio::task::spawn_local(async move {
+            io.of("/").unwrap().sockets().timeout(SOON * 3).emit_with_ack("q", ()).await
+        });
+        settle().await;
+        assert_eq!((answers.received(), silent.received()), (vec!["20[\"q\"]".into()], vec!["20[\"q\"]".into()]));
+        answers.send("30[\"here\",\"the second does not count\"]");
+        match asked.await.unwrap() {
+            Err(RequestError::Timeout { partial, .. }) => {
+                assert_eq!(partial.expected, 2);
+                let texts: Vec<_> = partial.answers.iter().flatten().map(Data::json).collect();
+                assert_eq!(texts, ["\"here\""]);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(waiting(&cluster), 0);
+    });
+}
+
+/// How many acknowledgements are waited for in the main namespaces.
+fn waiting(cluster: &Cluster) -> usize {
+    cluster.workers.iter().map(|worker| worker.io.0.state.borrow().namespaces[0].waiting.len()).sum()
+}
+
+#[test]
+fn a_disconnect_that_closes_ends_all_sockets_of_the_session_in_order() {
+    run(|| async {
+        let reasons = Rc::new(Cell::new(0));
+        let counted = reasons.clone();
+        let cluster = Cluster::new(Routing::Exact, 1, move || {
+            let of = |namespace: crate::socketio::Namespace, counted: Rc<Cell<i32>>| {
+                namespace.on_disconnect(move |_, reason| {
+                    assert_eq!(reason, "server namespace disconnect");
+                    counted.set(counted.get() + 1);
+                    std::future::ready(())
+                })
+            };
+            let (a, b) = (counted.clone(), counted.clone());
+            App::new().namespace("/", |namespace| of(namespace, a)).namespace("b", |namespace| of(namespace, b))
+        });
+        let (client, id) = cluster.client(0);
+        client.connect("/b");
+        cluster.workers[0].socket(&id).disconnect(true);
+        assert_eq!(client.received(), ["1", "1/b,"]);
+        settle().await;
+        assert!(!client.is_open());
+        assert_eq!((reasons.get(), cluster.workers[0].stats().sockets), (2, 0));
+    });
+}
+
+#[test]
+fn the_chat_does_what_its_table_says() {
+    run(|| async {
+        let cluster = Cluster::new(Routing::Exact, 2, chat::app);
+        let ((a, a_id), (b, b_id)) = (cluster.client(0), cluster.client(1));
+        settle().await;
+        let said = |client: &super::Client| -> Vec<(String, String)> {
+            let event = |text: String| -> (String, Value) { serde_json::from_str(&text[1..]).unwrap() };
+            let read = |(name, said): (String, Value)| {
+                assert_eq!((name.as_str(), said.as_object().unwrap().len()), ("message", 3));
+                assert!(said["timestamp"].as_u64().unwrap() > 1_600_000_000_000);
+                (said["user"].as_str().unwrap().to_owned(), said["text"].as_str().unwrap().to_owned())
+            };
+            client.received().into_iter().map(event).map(read).collect()
+        };
+        let pair = |user: &str, text: &str| (user.to_owned(), text.to_owned());
+        a.send("2[\"chatMessage\",\"hi\"]");
+        settle().await;
+        assert_eq!((said(&a), said(&b)), (vec![pair(&a_id, "hi")], vec![pair(&a_id, "hi")]));
+        b.send("2[\"joinRoom\",\"den\"]");
+        settle().await;
+        assert_eq!((said(&a), said(&b)), (vec![], vec![pair("System", &format!("Client {b_id} joined den"))]));
+        a.send("2[\"chatMessage\",\"not in the den\"]");
+        a.send("2[\"roomMessage\",\"den\",\"in the den\"]");
+        settle().await;
+        assert_eq!((said(&a), said(&b)), (vec![pair(&a_id, "not in the den")], vec![pair(&a_id, "in the den")]));
+        assert_eq!(cluster.workers[1].socket(&b_id).rooms(), [b_id.as_str(), "den"]);
+        a.send("20[\"chatMessage\",{\"not\":\"a text\"}]");
+        assert!(a.received()[0].starts_with("30[{\"error\":"));
+        a.send(&format!("21[\"joinRoom\",\"{}\"]", "x".repeat(100_000)));
+        assert!(a.received()[0].starts_with("31[{\"error\":"));
+        assert_eq!(cluster.workers[0].socket(&a_id).rooms(), [a_id.as_str(), "general"]);
+        b.end();
+        settle().await;
+        assert_eq!(said(&a), [pair("System", &format!("Client {b_id} disconnected"))]);
+    });
+}
+
+#[test]
+fn middleware_that_panics_refuses() {
+    run(|| async {
+        let cluster = Cluster::new(Routing::Exact, 1, || {
+            App::new().namespace("/", |namespace| {
+                namespace.use_middleware(async |_: Connecting| {
+                    tokio::task::yield_now().await;
+                    panic!("as tested")
+                })
+            })
+        });
+        let client = cluster.workers[0].session();
+        for _ in 0..2 {
+            client.send("0");
+            settle().await;
+            assert_eq!(client.received(), ["4{\"message\":\"internal error\"}"]);
+        }
+        let stats = cluster.workers[0].stats();
+        assert_eq!((stats.sockets, stats.counters.handler_panics), (0, 2));
+    });
+}
