@@ -1,10 +1,13 @@
 //! The supervise loop: one task that owns the slots and decides.
 //!
 //! Everything that happens becomes one call of a synchronous handler (a worker's word, a command, a signal, time), and then the
-//! [`Fleet`]'s actions are carried out. [`bus`] watches the bus, [`report`] makes the status.
+//! [`Fleet`]'s actions are carried out. [`change`] goes through several slots, [`bus`] watches the bus, [`report`] makes the
+//! status.
 
 mod bus;
+mod change;
 mod report;
+mod signals;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,24 +19,24 @@ use nix::sys::signal::Signal;
 use roomd_balancer::Balancer;
 use roomd_wire::{BusConfig, PROTOCOL_VERSION, Slot, ToSupervisor, ToWorker, WorkerId};
 use tokio::{
-    signal::unix::{SignalKind, signal},
     sync::mpsc,
     task::{JoinSet, spawn_local},
 };
 
 use crate::{
     Cluster,
-    command::{Command, CommandError, Killed, Reloaded, Reply, Scaled},
+    command::{Command, CommandError, Killed, Reloaded},
     config::Config,
     hub::{Hub, HubEvent, HubEvents, HubHandle},
     last_words::telling,
     reaper::reap_orphans,
-    rollout::{Rollout, RolloutEnd},
-    slot::{Action, Ended, Fleet, Outcome, Phase, RunEvent, Timing},
+    slot::{Action, Ended, Fleet, Phase, RunEvent, Timing},
     status::{ClusterState, Death, DeathCause},
     worker::{FromWorker, Program, Worker, WorkerEvents},
 };
 use bus::BusWatch;
+use change::UnderWay;
+use signals::{Received, Signals};
 
 /// Why a cluster that had started ended otherwise than asked.
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +55,6 @@ pub enum SuperviseError {
         /// What the system said.
         error: std::io::Error,
     },
-}
-
-/// What is under way beside the usual.
-enum UnderWay {
-    Reload(Rollout, Reply<Result<Reloaded, CommandError>>),
-    Scale { rollout: Rollout, from: u16, to: u16, reply: Reply<Result<Scaled, CommandError>> },
 }
 
 struct Supervisor {
@@ -369,68 +366,6 @@ impl Supervisor {
         }
     }
 
-    fn abandon(&mut self, error: &CommandError) {
-        match self.under_way.take() {
-            Some(UnderWay::Reload(_, reply)) => drop(reply.send(Err(error.clone()))),
-            Some(UnderWay::Scale { reply, .. }) => drop(reply.send(Err(error.clone()))),
-            None => {}
-        }
-    }
-
-    fn busy(&self) -> Result<(), CommandError> {
-        match (&self.under_way, self.state) {
-            (_, ClusterState::Stopping) => Err(CommandError::Stopping),
-            (Some(UnderWay::Reload(..)), _) => Err(CommandError::Busy { what: "a reload" }),
-            (Some(UnderWay::Scale { .. }), _) => Err(CommandError::Busy { what: "a change of the number of workers" }),
-            (None, ClusterState::Starting) => Err(CommandError::Busy { what: "the start" }),
-            (None, _) => Ok(()),
-        }
-    }
-
-    fn reload(&mut self, reply: Reply<Result<Reloaded, CommandError>>) {
-        let config = match self.busy().and_then(|()| (self.load)()) {
-            Ok(config) => config,
-            Err(error) => return drop(reply.send(Err(error))),
-        };
-        tracing::info!("reloading");
-        // The number of workers stays as `scale` left it.
-        self.config = Config { workers: self.config.workers, ..config };
-        self.fleet.set_timing(timing(&self.config));
-        self.state = ClusterState::Reloading;
-        let slots: Vec<Slot> = self.fleet.slots().filter(|slot| slot.wanted()).map(|slot| slot.place()).collect();
-        self.under_way = Some(UnderWay::Reload(Rollout::one_by_one(slots), reply));
-        self.advance();
-    }
-
-    /// Replaces the worker of the slot whose turn it is.
-    fn advance(&mut self) {
-        if let Some(UnderWay::Reload(rollout, _)) = &mut self.under_way
-            && let Some(slot) = rollout.next_slot()
-        {
-            self.fleet.replace(slot, Instant::now());
-            if let Some(slot) = self.fleet.slot(slot) {
-                rollout.started(slot.place(), slot.generation());
-            }
-        }
-    }
-
-    fn scale(&mut self, to: u16, reply: Reply<Result<Scaled, CommandError>>) {
-        if let Err(error) = self.busy() {
-            return drop(reply.send(Err(error)));
-        }
-        let from = self.config.workers;
-        tracing::info!(from, to, "changing the number of workers");
-        self.config.workers = to;
-        self.fleet.resize(to, Instant::now());
-        let new = self.fleet.slots().filter(|slot| slot.wanted() && slot.place().0 >= from);
-        let rollout = Rollout::together(new.map(|slot| (slot.place(), slot.generation())));
-        if rollout.end().is_some() {
-            return drop(reply.send(Ok(Scaled { from, to })));
-        }
-        self.state = ClusterState::Reloading;
-        self.under_way = Some(UnderWay::Scale { rollout, from, to, reply });
-    }
-
     fn kill(&self, place: Slot, signal: Signal) -> Result<Killed, CommandError> {
         let slots = self.config.workers;
         let slot = self.fleet.slot(place).filter(|slot| slot.wanted());
@@ -445,40 +380,6 @@ impl Supervisor {
             error: error.desc().to_owned(),
         })?;
         Ok(Killed { pid })
-    }
-
-    fn outcome(&mut self, outcome: &Outcome) {
-        let end = match &mut self.under_way {
-            Some(UnderWay::Reload(rollout, _)) | Some(UnderWay::Scale { rollout, .. }) => rollout.handle(outcome),
-            None => return,
-        };
-        let Some(end) = end else { return self.advance() };
-        if self.state == ClusterState::Reloading {
-            self.state = ClusterState::Running;
-        }
-        match (self.under_way.take(), end) {
-            (Some(UnderWay::Reload(_, reply)), RolloutEnd::Done(replaced)) => {
-                drop(reply.send(Ok(Reloaded { replaced })))
-            }
-            (Some(UnderWay::Reload(_, reply)), RolloutEnd::Failed { slot, reason }) => {
-                drop(reply.send(Err(self.new_worker_failed(slot, reason))));
-            }
-            (Some(UnderWay::Scale { from, to, reply, .. }), RolloutEnd::Done(_)) => {
-                drop(reply.send(Ok(Scaled { from, to })));
-            }
-            (Some(UnderWay::Scale { from, reply, .. }), RolloutEnd::Failed { slot, reason }) => {
-                self.config.workers = from;
-                self.fleet.resize(from, Instant::now());
-                drop(reply.send(Err(self.new_worker_failed(slot, reason))));
-            }
-            (None, _) => {}
-        }
-    }
-
-    /// The outcome is told before the death is reported, so its last words are looked up where they still are.
-    fn new_worker_failed(&self, slot: Slot, reason: String) -> CommandError {
-        let words = self.deaths.get(&slot).map(|(death, _)| own_words(death)).filter(|words| words.contains(&reason));
-        CommandError::NewWorkerFailed { slot, reason: words.unwrap_or(reason) }
     }
 }
 
@@ -513,39 +414,6 @@ impl OptionalHubEvents {
 }
 
 /// What a signal to the supervisor means.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Received {
-    Stop,
-    Reload,
-    ChildEnded,
-}
-
-struct Signals([(tokio::signal::unix::Signal, Received); 5]);
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Signals([
-            (signal(SignalKind::terminate())?, Received::Stop),
-            (signal(SignalKind::interrupt())?, Received::Stop),
-            (signal(SignalKind::hangup())?, Received::Reload),
-            (signal(SignalKind::user_defined2())?, Received::Reload),
-            (signal(SignalKind::child())?, Received::ChildEnded),
-        ]))
-    }
-
-    async fn next(&mut self) -> Received {
-        std::future::poll_fn(|cx| {
-            for (signal, meaning) in &mut self.0 {
-                if signal.poll_recv(cx).is_ready() {
-                    return std::task::Poll::Ready(*meaning);
-                }
-            }
-            std::task::Poll::Pending
-        })
-        .await
-    }
-}
-
 async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
