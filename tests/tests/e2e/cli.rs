@@ -139,6 +139,24 @@ fn a_reload_to_a_program_that_cannot_start_keeps_the_old_workers() {
 }
 
 #[test]
+fn a_configuration_whose_workers_cannot_start_is_not_used_for_a_later_restart() {
+    let cluster = Cluster::build(1).program("test_app").start();
+    let file = |name: &str| cluster.folder().join(name);
+    fs::write(file("cluster.toml"), "[socketio]\nping_interval = \"7s\"\n").unwrap();
+    fs::write(file("fail"), "exit").unwrap();
+    assert_eq!(cluster.command(&["reload"]).status.code(), Some(1));
+    fs::remove_file(file("fail")).unwrap();
+    let old = cluster.worker_pids();
+    cluster.run(&["kill", "0"]);
+    eventually("a new worker is ready", || {
+        let worker = cluster.worker(0);
+        (worker["state"] == "ready" && worker["pid"] != old[0]).then_some(())
+    });
+    let open = Connection::open(cluster.address()).get("/socket.io/?EIO=4&transport=polling");
+    assert!(open.body.contains("\"pingInterval\":25000"), "{open:?}");
+}
+
+#[test]
 fn a_reload_with_a_broken_configuration_changes_nothing() {
     let cluster = Cluster::start(1);
     let old = cluster.worker_pids();
