@@ -150,12 +150,13 @@ impl Balancer {
         }
     }
 
-    /// A worker's connection has ended.
-    pub fn closed(&self, by: WorkerId, connection: ConnectionId) {
-        let mut state = self.state.borrow_mut();
-        if state.router.close(by, connection) {
-            state.held.remove(&connection);
-        }
+    /// A worker's connection has ended. One that it never acknowledged it could not take: the client is answered here.
+    pub fn closed(self: &Rc<Self>, by: WorkerId, connection: ConnectionId) {
+        self.change(|state| {
+            if state.router.close(by, connection) {
+                state.held.remove(&connection);
+            }
+        });
     }
 
     /// A worker gives a connection to another one: an upgrade of that one's session. `read` is what it has read of it. If the

@@ -227,14 +227,23 @@ impl Router {
         }
     }
 
-    /// A worker's connection has ended. False if it was not (any more) that worker's.
+    /// A worker's connection has ended: its duplicate, if there still is one, may go. False if it was not (any more) that
+    /// worker's, or if the duplicate is needed for an answer: a worker that ends what it never acknowledged could not take it,
+    /// because it has no descriptor left.
     pub fn close(&mut self, by: WorkerId, connection: ConnectionId) -> bool {
-        let was = self.is_of(connection, by);
-        if was {
+        let Some(known) = self.connections.get(&connection) else { return false };
+        let Place::Assigned { to, acknowledged } = known.place else { return false };
+        if to != by {
+            return false;
+        }
+        if acknowledged {
             self.forget(connection);
+        } else {
+            self.backends.release(by, acknowledged);
+            self.refuse(connection, Refusal::OutOfDescriptors);
         }
         self.check_invariants();
-        was
+        acknowledged
     }
 
     /// A worker gives a connection to another one: to that if it lives, else to the present one of that slot, else to any.
@@ -473,6 +482,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_worker_could_not_take_is_answered_here() {
+        let (mut router, now) = (router(10), Instant::now());
+        router.add_worker(worker(0));
+        let id = arrive(&mut router, now);
+        assert!(!router.close(worker(0), id), "its duplicate is needed");
+        let refuse = Action::Refuse { connection: id, refusal: Refusal::OutOfDescriptors };
+        assert_eq!(actions(&mut router), [hand_over(id, worker(0)), refuse]);
+        assert_eq!((router.live(worker(0)), router.open_connections()), (0, 0));
+    }
+
+    #[test]
     fn a_moved_connection_goes_where_it_was_moved_or_else_to_anyone() {
         let (mut router, now) = (router(10), Instant::now());
         let peer = PeerAddress::Ip([10, 0, 0, 1].into(), 5);
@@ -486,6 +506,7 @@ mod tests {
         assert_eq!(actions(&mut router), [hand_over(id, worker(0)), hand_over(id, worker(2))]);
         assert_eq!((router.live(worker(0)), router.live(worker(2))), (0, 1));
         assert!(!router.close(worker(0), id));
+        assert!(router.acknowledge(worker(2), id));
         assert!(router.close(worker(2), id));
         assert_eq!(router.open_connections(), 0);
     }

@@ -208,11 +208,21 @@ impl World {
                 }
             }
             80..90 => {
-                if let Some((id, At::With { worker, .. })) = self.any_connection(|at| matches!(at, At::With { .. })) {
-                    assert!(self.router.close(worker, id));
+                if let Some((id, At::With { worker, acknowledged, .. })) =
+                    self.any_connection(|at| matches!(at, At::With { .. }))
+                {
+                    assert_eq!(self.router.close(worker, id), acknowledged);
                     assert!(!self.router.close(worker, id), "closed twice");
                     self.gone(id);
-                    self.ended += 1;
+                    match acknowledged {
+                        true => self.ended += 1,
+                        false => {
+                            // The worker could not take it.
+                            let refusal = Refusal::OutOfDescriptors;
+                            assert_eq!(self.router.poll_action(), Some(Action::Refuse { connection: id, refusal }));
+                            self.refused += 1;
+                        }
+                    }
                 }
             }
             90..94 => {

@@ -25,6 +25,7 @@ fn clients_are_told_when_descriptors_have_run_out_and_served_when_there_are_some
     runtime.block_on(tokio::task::LocalSet::new().run_until(bounded));
 }
 
+/// Two shortages: the balancer's, which cannot accept, and a worker's, which cannot take what it is handed.
 async fn run_out() {
     let balancer = Balancer::new(BalancerConfig {
         host: 0,
@@ -44,12 +45,9 @@ async fn run_out() {
     let worker = Link::<ToSupervisor, ToWorker>::new(theirs).unwrap();
 
     // The clients are of this process too: their descriptors have to be there before.
-    let mut clients: Vec<Socket> = (0..6).map(|_| Socket::new(Domain::IPV4, Type::STREAM, None).unwrap()).collect();
-    let mut hogs = Vec::new();
-    while let Ok(file) = File::open("/dev/null") {
-        hogs.push(file);
-    }
-    let late = clients.pop().unwrap();
+    let mut clients: Vec<Socket> = (0..7).map(|_| Socket::new(Domain::IPV4, Type::STREAM, None).unwrap()).collect();
+    let hogs = take_all();
+    let (late, last) = (clients.pop().unwrap(), clients.pop().unwrap());
     // Kept open to the end: each that is closed would leave a descriptor for the next.
     let mut answered = Vec::new();
     for client in clients {
@@ -57,8 +55,7 @@ async fn run_out() {
         assert_eq!(answer, Refusal::OutOfDescriptors.response());
         answered.push(client);
     }
-    let refused = balancer.stats().refused.into_iter().find(|(cause, _)| *cause == Refusal::OutOfDescriptors);
-    assert_eq!(refused, Some((Refusal::OutOfDescriptors, 5)));
+    assert_eq!(refused(&balancer), 5);
     assert_eq!(balancer.stats().accepted, 0);
 
     drop(hogs);
@@ -70,6 +67,27 @@ async fn run_out() {
     client.write_all(b"served").unwrap();
     client.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(served.await.unwrap().0, "served");
+
+    let unlucky = tokio::task::spawn_blocking(move || exchange(last, address));
+    while balancer.connections(id) < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let _hogs = take_all();
+    let (message, descriptors) = worker.recv().await.unwrap().unwrap();
+    assert!(descriptors.is_empty());
+    let ToWorker::Connection { id: connection, .. } = message else { panic!("{message:?}") };
+    balancer.closed(id, connection);
+    assert_eq!(unlucky.await.unwrap().0, Refusal::OutOfDescriptors.response());
+    assert_eq!((refused(&balancer), balancer.connections(id)), (6, 1));
+}
+
+fn take_all() -> Vec<File> {
+    std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
+}
+
+fn refused(balancer: &Balancer) -> u64 {
+    let refused = balancer.stats().refused;
+    refused.into_iter().find(|(cause, _)| *cause == Refusal::OutOfDescriptors).unwrap().1
 }
 
 /// Sends a request and reads the answer to its end.

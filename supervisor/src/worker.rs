@@ -175,6 +175,8 @@ async fn read_link(id: WorkerId, link: Rc<WorkerLink>, balancer: Rc<Balancer>, e
             ToSupervisor::Move { id: connection, to, read } if descriptors.len() == 1 => {
                 balancer.moved(id, connection, to, read, descriptors.remove(0));
             }
+            // This process had no descriptor left for it.
+            ToSupervisor::Move { id: connection, .. } => balancer.closed(id, connection),
             other => drop(events.send((id, FromWorker::Said(other, descriptors)))),
         }
     }

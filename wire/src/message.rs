@@ -105,7 +105,8 @@ pub enum ToSupervisor {
         /// Which.
         id: ConnectionId,
     },
-    /// The connection has ended.
+    /// The connection has ended. If it was never accepted: the worker could not take it, having no descriptor left for it; the
+    /// supervisor's duplicate serves to tell the client.
     Closed {
         /// Which.
         id: ConnectionId,

@@ -190,6 +190,11 @@ fn obey(engine: &Engine, outbox: &Outbox, message: ToWorker, descriptors: Vec<Ow
             engine.accept(Incoming { id, peer, moved, read, socket });
         }
         (ToWorker::Relay { .. }, Some(socket)) => engine.accept_relay(socket),
+        // No descriptor was left for it. That this connection ends before it was accepted tells the supervisor so.
+        (ToWorker::Connection { id, .. }, None) => {
+            tracing::debug!(connection = id.0, "no descriptor is left for a connection: raise the limit on open files");
+            outbox.send(ToSupervisor::Closed { id });
+        }
         (ToWorker::Ping { nonce }, _) => outbox.send(ToSupervisor::Pong { nonce }),
         (message, _) => tracing::warn!(?message, "a message of the supervisor makes no sense here"),
     }

@@ -271,11 +271,8 @@ impl Supervisor {
                     tracing::debug!(from = %id, %to, %error, "a relay was not opened");
                 }
             }
-            // Words about connections go to the balancer before they come here; these lack their descriptor.
-            ToSupervisor::Accepted { .. } | ToSupervisor::Closed { .. } | ToSupervisor::Move { .. } => {
-                let reason = "it sent a message without the descriptor that belongs to it".to_owned();
-                self.fleet.handle(id, RunEvent::Unusable(DeathCause::Crash, reason), now);
-            }
+            // Words about connections go to the balancer before they come here.
+            ToSupervisor::Accepted { .. } | ToSupervisor::Closed { .. } | ToSupervisor::Move { .. } => {}
         }
     }
 
