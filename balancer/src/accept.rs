@@ -53,7 +53,7 @@ pub async fn accept_all(balancer: &Rc<Balancer>, listener: &Listener) {
             Ok((client, peer)) => {
                 if trouble.take().is_some() {
                     balancer.reserve().refill();
-                    tracing::info!(?listener, "connections are accepted again");
+                    tracing::info!("connections are accepted again");
                 }
                 balancer.admit(client, peer);
             }
