@@ -1,6 +1,7 @@
 //! Typed messages with descriptors over a `SOCK_SEQPACKET` socket: one packet is one message and what it carries.
 
 use std::{
+    cell::RefCell,
     io::{self, IoSlice, IoSliceMut},
     marker::PhantomData,
     mem::MaybeUninit,
@@ -75,15 +76,13 @@ impl<Out: Serialize, In: DeserializeOwned> Link<Out, In> {
     ///
     /// If this process has no descriptor left, the message comes without those that it carried: they are lost.
     pub async fn recv(&self) -> Result<Option<(In, Vec<OwnedFd>)>, LinkError> {
-        let mut buffer = [MaybeUninit::<u8>::uninit(); 1024];
-        decode(self.socket.when_readable(|| receive_packet(self.as_fd(), &mut buffer)).await?)
+        self.socket.when_readable(|| receive_packet(self.as_fd(), decode)).await?
     }
 
     /// As [`Link::recv`] if a message is there already; an error of kind `WouldBlock` says that none is. Reads what a dead
     /// peer still said.
     pub fn try_recv(&self) -> Result<Option<(In, Vec<OwnedFd>)>, LinkError> {
-        let mut buffer = [MaybeUninit::<u8>::uninit(); 1024];
-        decode(receive_packet(self.as_fd(), &mut buffer)?)
+        receive_packet(self.as_fd(), decode)?
     }
 }
 
@@ -114,11 +113,15 @@ fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>, LinkError> {
     Ok(packet)
 }
 
+/// No message is empty, so nothing read is the end of the file.
 fn decode<M: DeserializeOwned>(
-    received: Option<(Vec<u8>, Vec<OwnedFd>)>,
+    packet: &[u8],
+    descriptors: Vec<OwnedFd>,
 ) -> Result<Option<(M, Vec<OwnedFd>)>, LinkError> {
-    let Some((packet, descriptors)) = received else { return Ok(None) };
-    Ok(Some((rmp_serde::from_slice(&packet)?, descriptors)))
+    if packet.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some((rmp_serde::from_slice(packet)?, descriptors)))
 }
 
 fn send_packet(socket: BorrowedFd<'_>, packet: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -138,19 +141,27 @@ fn send_packet(socket: BorrowedFd<'_>, packet: &[u8], descriptors: &[BorrowedFd<
     }
 }
 
-/// Reads one packet. The message's size is asked first, so that small ones, which nearly all are, need one small buffer.
-fn receive_packet(
-    socket: BorrowedFd<'_>,
-    small: &mut [MaybeUninit<u8>],
-) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
-    let (_, size) = rustix::net::recv(socket, &mut *small, RecvFlags::PEEK | RecvFlags::TRUNC)?;
-    if size > MAX_MESSAGE_BYTES {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a message of {size} bytes")));
-    }
-    let mut packet = vec![0; size];
+thread_local! {
+    /// Where packets are read to, before their size is known. The pages of it that no packet has needed take no memory.
+    static PACKET: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_MESSAGE_BYTES]);
+}
+
+/// Reads one packet, in one call of the system: there are two or three for each connection.
+fn receive_packet<R>(socket: BorrowedFd<'_>, read: impl FnOnce(&[u8], Vec<OwnedFd>) -> R) -> io::Result<R> {
+    PACKET.with_borrow_mut(|packet| {
+        let (length, descriptors) = receive_into(socket, packet)?;
+        Ok(read(&packet[..length], descriptors))
+    })
+}
+
+fn receive_into(socket: BorrowedFd<'_>, packet: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(socket, &mut [IoSliceMut::new(&mut packet)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let received = recvmsg(socket, &mut [IoSliceMut::new(packet)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    if received.flags.contains(ReturnFlags::TRUNC) {
+        let reason = format!("a message of more than {MAX_MESSAGE_BYTES} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
     let mut descriptors = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = message {
@@ -161,8 +172,7 @@ fn receive_packet(
         // Some would be worse than none: nobody could tell which.
         descriptors.clear();
     }
-    // No message is empty, so nothing read is the end of the file.
-    Ok((received.bytes > 0).then_some((packet, descriptors)))
+    Ok((received.bytes, descriptors))
 }
 
 #[cfg(test)]
@@ -240,6 +250,15 @@ mod tests {
         let (supervisor, _worker) = pair();
         let error = supervisor.send(&connection(vec![0; MAX_MESSAGE_BYTES]), &[]).await.unwrap_err();
         assert!(matches!(error, LinkError::TooLarge(size) if size > MAX_MESSAGE_BYTES));
+    }
+
+    #[tokio::test]
+    async fn an_oversize_packet_is_an_error_and_not_half_a_message() {
+        let (supervisor, worker) = pair();
+        send_packet(worker.as_fd(), &vec![0xc0; MAX_MESSAGE_BYTES + 1], &[]).unwrap();
+        assert!(
+            matches!(supervisor.recv().await, Err(LinkError::Io(error)) if error.kind() == io::ErrorKind::InvalidData)
+        );
     }
 
     #[tokio::test]
