@@ -4,8 +4,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use indexmap::IndexSet;
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::FxHashMap;
 use slab::Slab;
 use smallvec::SmallVec;
 
@@ -21,26 +20,38 @@ pub const MAX_ROOM_NAME_BYTES: usize = 1024;
 pub type Member = u32;
 
 /// The rooms of a namespace.
+///
+/// A member knows its place in each of its rooms, so a room is a plain list: four bytes for a member, no allocation for a
+/// small room, and no hashing to come or go.
 #[derive(Default)]
 pub struct Rooms {
-    names: FxHashMap<Rc<str>, usize>,
+    names: FxHashMap<Rc<str>, u32>,
     rooms: Slab<Room>,
     own: FxHashMap<SocketId, Member>,
-    members: FxHashMap<Member, Joined>,
+    /// By [`Member`], which are places in a slab and so dense.
+    members: Vec<Option<Joined>>,
     /// Raised for each selection, so that marks of earlier ones mean nothing.
     epoch: Cell<u32>,
 }
 
 struct Room {
     name: Rc<str>,
-    members: IndexSet<Member, FxBuildHasher>,
+    /// As many as fit into the space of a pointer and a capacity.
+    members: SmallVec<[Member; 4]>,
 }
 
 #[derive(Default)]
 struct Joined {
-    rooms: SmallVec<[u32; 2]>,
+    rooms: SmallVec<[Place; 2]>,
     /// The selection that has seen this socket last.
     mark: Cell<u32>,
+}
+
+/// Where a member is in a room's list.
+#[derive(Clone, Copy)]
+struct Place {
+    room: u32,
+    at: u32,
 }
 
 /// What a change of membership did to the room as a whole.
@@ -62,14 +73,22 @@ impl Rooms {
     /// A socket is there, in the room of its own id.
     pub fn add(&mut self, member: Member, id: SocketId) {
         self.own.insert(id, member);
-        self.members.insert(member, Joined::default());
+        let at = member as usize;
+        if self.members.len() <= at {
+            self.members.resize_with(at + 1, || None);
+        }
+        self.members[at] = Some(Joined::default());
     }
 
     /// A socket is gone. Calls back with each room that ended with it.
     pub fn remove(&mut self, member: Member, id: SocketId, mut deleted: impl FnMut(&str)) {
         self.own.remove(&id);
-        for room in self.members.remove(&member).map(|joined| joined.rooms).unwrap_or_default() {
-            self.leave_room(member, room as usize, &mut deleted);
+        let Some(joined) = self.members.get_mut(member as usize).and_then(Option::take) else { return };
+        for place in joined.rooms {
+            self.leave_place(place, &mut deleted);
+        }
+        if self.own.is_empty() {
+            *self = Rooms { epoch: self.epoch.clone(), ..Rooms::default() };
         }
     }
 
@@ -83,9 +102,9 @@ impl Rooms {
         if name.as_bytes() == id.as_bytes() {
             return Change::Nothing;
         }
-        let Some(joined) = self.members.get_mut(&member) else { return Change::Nothing };
+        let Some(Some(joined)) = self.members.get_mut(member as usize) else { return Change::Nothing };
         let known = self.names.get(name).copied();
-        if known.is_some_and(|room| joined.rooms.contains(&(room as u32))) {
+        if known.is_some_and(|room| joined.rooms.iter().any(|place| place.room == room)) {
             return Change::Nothing;
         }
         if joined.rooms.len() >= MAX_ROOMS_PER_SOCKET || name.len() > MAX_ROOM_NAME_BYTES {
@@ -95,41 +114,50 @@ impl Rooms {
             Some(room) => (room, Change::Moved),
             None => {
                 let name: Rc<str> = name.into();
-                let room = self.rooms.insert(Room { name: name.clone(), members: IndexSet::default() });
+                let room = self.rooms.insert(Room { name: name.clone(), members: SmallVec::new() }) as u32;
                 self.names.insert(name, room);
                 (room, Change::Created)
             }
         };
-        joined.rooms.push(room as u32);
-        self.rooms[room].members.insert(member);
+        let members = &mut self.rooms[room as usize].members;
+        joined.rooms.push(Place { room, at: members.len() as u32 });
+        members.push(member);
         change
     }
 
     /// A socket leaves a room. The room of its own id is not left.
     pub fn leave(&mut self, member: Member, name: &str) -> Change {
         let Some(&room) = self.names.get(name) else { return Change::Nothing };
-        let Some(joined) = self.members.get_mut(&member) else { return Change::Nothing };
-        let Some(at) = joined.rooms.iter().position(|&joined| joined as usize == room) else { return Change::Nothing };
-        joined.rooms.swap_remove(at);
+        let Some(Some(joined)) = self.members.get_mut(member as usize) else { return Change::Nothing };
+        let Some(at) = joined.rooms.iter().position(|place| place.room == room) else { return Change::Nothing };
+        let place = joined.rooms.swap_remove(at);
         let mut change = Change::Moved;
-        self.leave_room(member, room, &mut |_| change = Change::Deleted);
+        self.leave_place(place, &mut |_| change = Change::Deleted);
         change
     }
 
-    fn leave_room(&mut self, member: Member, room: usize, deleted: &mut impl FnMut(&str)) {
-        let members = &mut self.rooms[room].members;
-        members.swap_remove(&member);
-        if members.is_empty() {
-            let room = self.rooms.remove(room);
+    fn leave_place(&mut self, Place { room, at }: Place, deleted: &mut impl FnMut(&str)) {
+        let members = &mut self.rooms[room as usize].members;
+        members.swap_remove(at as usize);
+        if let Some(&moved) = members.get(at as usize) {
+            // The last one has taken the free place.
+            let places = self.members[moved as usize].iter_mut().flat_map(|joined| &mut joined.rooms);
+            places.filter(|place| place.room == room).for_each(|place| place.at = at);
+        } else if members.is_empty() {
+            let room = self.rooms.remove(room as usize);
             self.names.remove(&room.name);
             deleted(&room.name);
         }
     }
 
+    fn joined(&self, member: Member) -> Option<&Joined> {
+        self.members.get(member as usize)?.as_ref()
+    }
+
     /// The rooms a socket is in, but for that of its own id.
     pub fn of(&self, member: Member) -> impl Iterator<Item = &Rc<str>> {
-        let rooms = self.members.get(&member).map_or(&[][..], |joined| &joined.rooms);
-        rooms.iter().map(|&room| &self.rooms[room as usize].name)
+        let rooms = self.joined(member).map_or(&[][..], |joined| &joined.rooms);
+        rooms.iter().map(|place| &self.rooms[place.room as usize].name)
     }
 
     /// Whether a room has a member here; the room of a socket's own id counts.
@@ -154,19 +182,20 @@ impl Rooms {
         // One room and no exception, the usual case, needs no marks.
         let marked = rooms.len() > 1 || !except.is_empty();
         for member in except.iter().flat_map(|name| self.members_of(name.as_ref())) {
-            if let Some(joined) = self.members.get(&member) {
+            if let Some(joined) = self.joined(member) {
                 joined.mark.set(epoch);
             }
         }
-        let all = rooms.is_empty().then(|| self.members.keys().copied()).into_iter().flatten();
+        let everybody = (0..).zip(&self.members).filter_map(|(member, joined)| joined.as_ref().map(|_| member));
+        let all = rooms.is_empty().then_some(everybody).into_iter().flatten();
         let some = rooms.iter().flat_map(|name| self.members_of(name.as_ref()));
         all.chain(some).filter(move |member| {
-            !marked || self.members.get(member).is_some_and(|joined| joined.mark.replace(epoch) != epoch)
+            !marked || self.joined(*member).is_some_and(|joined| joined.mark.replace(epoch) != epoch)
         })
     }
 
     fn members_of(&self, name: &str) -> impl Iterator<Item = Member> {
-        let named = self.names.get(name).map(|&room| &self.rooms[room].members);
+        let named = self.names.get(name).map(|&room| &self.rooms[room as usize].members);
         let own = SocketId::parse(name).and_then(|id| self.own(&id));
         // Somebody else can have joined a room of that name, but the one whose id it is need not have.
         named.into_iter().flatten().copied().chain(own)
@@ -179,6 +208,20 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+
+    impl Rooms {
+        /// Each place leads to the member that has it, and every place is somebody's.
+        fn check_invariants(&self) {
+            let mut places = 0;
+            for (member, joined) in (0..).zip(&self.members) {
+                for place in joined.iter().flat_map(|joined| &joined.rooms) {
+                    assert_eq!(self.rooms[place.room as usize].members[place.at as usize], member);
+                    places += 1;
+                }
+            }
+            assert_eq!(places, self.rooms.iter().map(|(_, room)| room.members.len()).sum::<usize>());
+        }
+    }
 
     fn id(member: Member) -> SocketId {
         SocketId::parse(&format!("socket-id-{member:010}")).unwrap()
@@ -286,6 +329,7 @@ mod tests {
                 }
             }
             assert_eq!(rooms.count(), model.len());
+            rooms.check_invariants();
         }
     }
 }
