@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, future::Future, pin::Pin, rc::Rc};
 
+use rustc_hash::FxHashMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -29,11 +30,11 @@ pub struct App {
 pub struct Namespace {
     pub(super) middlewares: Vec<Middleware>,
     pub(super) connect: Option<SocketHandler>,
-    pub(super) events: HashMap<String, EventHandler>,
+    pub(super) events: FxHashMap<String, EventHandler>,
     pub(super) any: Option<EventHandler>,
     pub(super) disconnecting: Option<EndHandler>,
     pub(super) disconnect: Option<EndHandler>,
-    pub(super) server_events: HashMap<String, ServerHandler>,
+    pub(super) server_events: FxHashMap<String, ServerHandler>,
 }
 
 /// A client that asks to join a namespace, as middleware sees it.

@@ -28,6 +28,7 @@ mod app;
 mod asking;
 mod broadcast;
 mod handlers;
+mod heard;
 mod membership;
 mod namespaced;
 mod pending;

@@ -1,8 +1,7 @@
 //! Broadcasts: to the sockets here, and over the bus to those elsewhere.
 
 use bytes::Bytes;
-use roomd_wire::{BusHealth, Generation, Slot, WorkerId};
-use rustc_hash::FxHashMap;
+use roomd_wire::BusHealth;
 
 use super::{
     Io, MAX_ROOM_NAME_BYTES,
@@ -16,26 +15,6 @@ use crate::{
     bus::{BusHandler, Routing},
     protocol::{Data, Encoded},
 };
-
-/// The newest broadcast heard of each slot's worker: what comes again is dropped (design D13).
-#[derive(Default)]
-pub(super) struct Heard(FxHashMap<Slot, (Generation, u64)>);
-
-impl Heard {
-    /// Whether it is new. Broadcasts of one worker come in their order.
-    fn is_new(&mut self, origin: WorkerId, sequence: u64) -> bool {
-        let newest = (origin.generation, sequence);
-        match self.0.get_mut(&origin.slot) {
-            // An old generation still drains beside the new one: its last words must not be taken for echoes.
-            Some(known) if known.0 == newest.0 => std::mem::replace(known, newest.max(*known)) < newest,
-            Some(known) if known.0 > newest.0 => true,
-            _ => {
-                self.0.insert(origin.slot, newest);
-                true
-            }
-        }
-    }
-}
 
 impl Inner {
     /// Sends an event to the sockets here at once, and to the bus.
@@ -169,24 +148,5 @@ impl BusHandler for Io {
 
     fn health_changed(&self, _health: &BusHealth) {
         // Reported with the figures; the bus itself says it in the log.
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_broadcast_that_comes_again_is_dropped_and_an_old_generations_last_ones_are_not() {
-        let worker = |generation| WorkerId { slot: Slot(1), generation: Generation(generation) };
-        let mut heard = Heard::default();
-        assert!(heard.is_new(worker(1), 1));
-        assert!(heard.is_new(worker(1), 2));
-        assert!(!heard.is_new(worker(1), 2));
-        assert!(!heard.is_new(worker(1), 1));
-        assert!(heard.is_new(worker(2), 1));
-        assert!(heard.is_new(worker(1), 3));
-        assert!(heard.is_new(worker(2), 2));
-        assert!(!heard.is_new(worker(2), 2));
     }
 }

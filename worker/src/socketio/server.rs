@@ -21,8 +21,8 @@ use super::{
     ack::Waiting,
     app::{App, Namespace},
     handlers::{self, Panics},
+    heard::Heard,
     pending::Pending,
-    publish::Heard,
     rooms::{Member, Rooms},
 };
 use crate::{
@@ -210,6 +210,21 @@ impl Inner {
     }
 }
 
+impl State {
+    /// A session has ended, and its sockets have left. The last one leaves nothing behind.
+    fn forget(&mut self, key: SessionKey) {
+        self.sessions.remove(&key);
+        if self.sessions.is_empty() {
+            self.sessions.shrink_to_fit();
+            for members in &mut self.namespaces {
+                members.sockets.shrink_to_fit();
+                members.apart.shrink_to_fit();
+                members.waiting.shrink_to_fit();
+            }
+        }
+    }
+}
+
 impl Members {
     /// The socket with this id, wherever it is in its life.
     pub(super) fn member(&self, id: &SocketId) -> Option<Member> {
@@ -391,7 +406,7 @@ impl SessionHandler for Io {
         for (namespace, id) in self.sockets_of(key) {
             self.leave(key, namespace, id, reason.as_str());
         }
-        self.0.state.borrow_mut().sessions.remove(&key);
+        self.0.state.borrow_mut().forget(key);
         count(&self.0.counters.ended_sessions);
     }
 }
