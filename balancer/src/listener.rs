@@ -12,7 +12,7 @@ use std::{
 };
 
 use roomd_wire::{PeerAddress, Readiness};
-use rustix::net::{SocketFlags, acceptfrom_with};
+use rustix::net::{AddressFamily, SocketFlags, acceptfrom_with, sockopt};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 /// Clients that the kernel may hold before they are accepted. The kernel cuts it to `net.core.somaxconn`.
@@ -80,6 +80,11 @@ impl Listener {
 
     /// Takes a socket that is listening already. Must be called inside a tokio runtime.
     pub fn adopt(socket: OwnedFd) -> io::Result<Listener> {
+        if sockopt::socket_domain(&socket)? != AddressFamily::UNIX {
+            // What a worker writes is due: it must not wait for the client's acknowledgement of what went before. Accepted
+            // sockets inherit this, which saves a call of the system for each.
+            sockopt::set_tcp_nodelay(&socket, true)?;
+        }
         Ok(Listener { socket: Readiness::new(socket)?, _file: None })
     }
 
@@ -303,7 +308,8 @@ mod tests {
         let address = std.local_addr().unwrap();
         let listener = Listener::adopt(std.into()).unwrap();
         let client = std::net::TcpStream::connect(address).unwrap();
-        let (_, peer) = listener.accept().await.unwrap();
+        let (accepted, peer) = listener.accept().await.unwrap();
+        assert!(sockopt::tcp_nodelay(&accepted).unwrap());
         assert_eq!(peer.to_string(), client.local_addr().unwrap().to_string());
     }
 }

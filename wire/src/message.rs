@@ -54,7 +54,8 @@ pub enum ToWorker {
         /// The worker's configuration.
         config: Box<WorkerConfig>,
     },
-    /// A client's connection; carries its descriptor. To be answered with [`ToSupervisor::Accepted`] before a byte of it is read.
+    /// A client's connection; carries its descriptor, which is non-blocking and, if it is of TCP, has `TCP_NODELAY` set. To be
+    /// answered with [`ToSupervisor::Accepted`] before a byte of it is read.
     Connection {
         /// Names it in `Accepted`, `Closed` and `Move`.
         id: ConnectionId,

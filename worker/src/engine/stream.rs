@@ -35,7 +35,7 @@ pub(super) enum WriteHalf {
 }
 
 impl Stream {
-    /// Takes a connected socket into the runtime.
+    /// Takes a connected socket into the runtime. One of TCP has `TCP_NODELAY` from its listener.
     pub(super) fn new(socket: OwnedFd) -> io::Result<Stream> {
         if sockopt::socket_domain(&socket)? == AddressFamily::UNIX {
             let stream = std::os::unix::net::UnixStream::from(socket);
@@ -44,8 +44,6 @@ impl Stream {
         }
         let stream = std::net::TcpStream::from(socket);
         stream.set_nonblocking(true)?;
-        // What is written is due: it must not wait for the client's acknowledgement of what went before.
-        stream.set_nodelay(true)?;
         Ok(Stream::Tcp(TcpStream::from_std(stream)?))
     }
 
