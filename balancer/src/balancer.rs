@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use roomd_wire::{ConnectionId, Network, PeerAddress, Readiness, WorkerId};
+use roomd_wire::{ConnectionId, MAX_MESSAGE_BYTES, Network, PeerAddress, Readiness, WorkerId};
 use rustc_hash::FxBuildHasher;
 use tokio::{
     sync::watch,
@@ -31,6 +31,8 @@ use crate::{
 
 /// How many refused clients are waited for at the same time; further ones are answered and closed at once.
 const MAX_LINGERING: usize = 256;
+/// The most bytes that a moved connection's message to its new worker has room for, besides what else it says.
+const MAX_READ: usize = MAX_MESSAGE_BYTES - 1024;
 
 /// What the balancer goes by.
 #[derive(Clone, Debug)]
@@ -64,7 +66,7 @@ pub struct BalancerStats {
     pub waiting_for_worker: u64,
     /// Connections that a worker acknowledged.
     pub handed_over: u64,
-    /// Connections given to another worker because the first died before it acknowledged.
+    /// Connections taken back, to be given to another worker, because the first died before it acknowledged.
     pub handed_over_again: u64,
     /// Connections moved from one worker to another.
     pub moved: u64,
@@ -169,11 +171,21 @@ impl Balancer {
         read: Vec<u8>,
         socket: OwnedFd,
     ) {
+        let too_much = read.len() > MAX_READ;
+        let mut refused = None;
         self.change(|state| {
             let Some(peer) = state.router.take_for_move(from, connection) else { return };
+            if too_much {
+                state.router.end(connection, Some(Refusal::HeadTooLarge));
+                refused = Some(socket);
+                return;
+            }
             state.held.insert(connection, Held { socket: socket.into(), peer, moved: true, read });
             state.router.place_at(connection, to, now());
         });
+        if let Some(client) = refused {
+            self.answer(client, Refusal::HeadTooLarge);
+        }
     }
 
     /// Live connections of a worker.

@@ -21,9 +21,8 @@ const LINGER_BYTES: usize = 1024 * 1024;
 
 /// Answers without waiting for the client: for when there is neither time nor a descriptor to do better.
 pub fn answer_now(client: &OwnedFd, refusal: Refusal) {
-    let mut buffer = [0; 4096];
-    // Whether any of this succeeds is the client's affair: it gets the answer or finds its connection closed.
-    let _ = recv(client, &mut buffer[..], RecvFlags::DONTWAIT);
+    consume(client);
+    // Whether this succeeds is the client's affair: it gets the answer or finds its connection closed.
     let _ = send(client, refusal.response().as_bytes(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     let _ = shutdown(client, Shutdown::Write);
 }
@@ -36,18 +35,11 @@ pub async fn answer(client: OwnedFd, refusal: Refusal, linger: Duration) {
 
 async fn answer_and_linger(client: OwnedFd, refusal: Refusal) -> io::Result<()> {
     let client = Readiness::new(client)?;
-    let mut buffer = [0; 4096];
-    let mut consumed = 0;
-    // Consume first what is there, without waiting for more.
-    while let Ok((_, length @ 1..)) = recv(&client, &mut buffer[..], RecvFlags::DONTWAIT) {
-        consumed += length;
-        if consumed > LINGER_BYTES {
-            return Ok(());
-        }
-    }
+    let mut consumed = consume(&client);
     let response = refusal.response();
     client.when_writable(|| Ok(send(client.as_fd(), response.as_bytes(), SendFlags::NOSIGNAL)?)).await?;
     shutdown(&client, Shutdown::Write)?;
+    let mut buffer = [0; 4096];
     while consumed <= LINGER_BYTES {
         match client.when_readable(|| Ok(recv(client.as_fd(), &mut buffer[..], RecvFlags::empty())?.1)).await? {
             0 => break,
@@ -55,6 +47,18 @@ async fn answer_and_linger(client: OwnedFd, refusal: Refusal) -> io::Result<()> 
         }
     }
     Ok(())
+}
+
+/// Reads what is there, without waiting for more. Gives the number of bytes.
+fn consume(client: impl AsFd) -> usize {
+    let mut buffer = [0; 4096];
+    let mut consumed = 0;
+    while consumed <= LINGER_BYTES
+        && let Ok((_, length @ 1..)) = recv(&client, &mut buffer[..], RecvFlags::DONTWAIT)
+    {
+        consumed += length;
+    }
+    consumed
 }
 
 #[cfg(test)]
@@ -88,5 +92,19 @@ mod tests {
             answer(server.into(), refusal, LINGER).await;
             assert_eq!(received.await.unwrap(), refusal.response());
         }
+    }
+
+    #[test]
+    fn a_client_that_has_sent_all_receives_even_an_answer_in_passing() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        client.write_all(&[b'x'; 20_000]).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        // The end has come, so all of it has.
+        let mut all = [0; 20_001];
+        while server.peek(&mut all).unwrap() < 20_000 {}
+        answer_now(&server.into(), Refusal::HeadTooLarge);
+        assert_eq!(std::io::read_to_string(client).unwrap(), Refusal::HeadTooLarge.response());
     }
 }

@@ -135,6 +135,21 @@ fn a_moved_connection_arrives_with_what_was_read_and_where_its_client_is() {
 }
 
 #[test]
+fn a_connection_of_which_too_much_was_read_to_be_moved_is_answered_here() {
+    run(async {
+        let world = World::new(config());
+        let from = Worker::ready(&world.balancer, worker_id(0, 1));
+        let mut client = request(&world).await;
+        let given = from.take().await;
+        from.say(ToSupervisor::Accepted { id: given.id }).await;
+        let read = vec![b'x'; roomd_wire::MAX_MESSAGE_BYTES - 512];
+        from.move_away(given, worker_id(0, 1), &read).await;
+        assert_eq!(read_all(&mut client).await, Refusal::HeadTooLarge.response().into_bytes());
+        assert_eq!(world.balancer.stats().open, 0);
+    });
+}
+
+#[test]
 fn a_worker_that_dies_with_a_moved_connection_passes_on_what_was_read() {
     run(async {
         let world = World::new(config());
