@@ -17,11 +17,25 @@ pub(super) type Panics = Rc<Cell<u64>>;
 
 /// Runs a handler: what it does before it first waits happens now, the rest as a task.
 pub(super) fn run(panics: &Panics, what: &str, begin: impl FnOnce() -> Work) {
+    run_with(panics, what, begin, || ());
+}
+
+/// The same; what `wait` gives is kept for as long as the handler waits, if it does.
+pub(super) fn run_with<T: 'static>(
+    panics: &Panics,
+    what: &str,
+    begin: impl FnOnce() -> Work,
+    wait: impl FnOnce() -> T,
+) {
     match catch_unwind(AssertUnwindSafe(begin)) {
         Ok(work) => {
             let mut guarded = Guarded { work, panics: panics.clone() };
             if Pin::new(&mut guarded).poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-                tokio::task::spawn_local(guarded);
+                let kept = wait();
+                tokio::task::spawn_local(async move {
+                    guarded.await;
+                    drop(kept);
+                });
             }
         }
         Err(panic) => note(panics, what, &*panic),

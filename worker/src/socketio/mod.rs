@@ -6,6 +6,17 @@
 //!              rooms                              bus ─► publish, requests ┘
 //! ```
 //!
+//! # What an application can rely on
+//!
+//! - Events of a client are handled in the order they came: a handler runs at once, up to where it first waits.
+//! - Nothing else runs meanwhile: all of a worker happens on one thread, and state is never held while a handler runs.
+//! - A handler that panics ends alone: it is logged and counted, and the client stays.
+//! - `emit` never waits. A client that reads too slowly is closed, and never slows the others.
+//! - Clients of this worker get a broadcast whether or not the bus is up; what it could not publish is counted.
+//! - Names are Socket.IO's: `to`, `except`, `local`, `volatile`, `timeout`, `emit`, `emit_with_ack`, `fetch_sockets`,
+//!   `sockets_join`, `sockets_leave`, `disconnect_sockets`, `server_side_emit`.
+//! - What a client can make grow is bounded: [`MAX_ROOMS_PER_SOCKET`], [`MAX_ROOM_NAME_BYTES`], [`MAX_WAITING_HANDLERS`].
+//!
 //! # An application
 //!
 //! ```
@@ -51,6 +62,7 @@ pub use app::{App, ConnectError, Connecting, Namespace};
 pub use broadcast::{Broadcast, REQUESTS_TIMEOUT};
 pub use namespaced::{Namespaced, ServerEmitError};
 pub use rooms::{MAX_ROOM_NAME_BYTES, MAX_ROOMS_PER_SOCKET};
+pub use server::MAX_WAITING_HANDLERS;
 pub use socket::Socket;
 pub use socket_id::SocketId;
 

@@ -109,8 +109,9 @@ impl Inner {
         }
         match codec::Broadcast::decode(message) {
             Ok(broadcast) if broadcast.packet.nsp == *declared.name => {
+                let Some(packet) = broadcast.packet.into_event() else { return count(&self.counters.bus_malformed) };
                 let Some((rooms, except)) = names(&broadcast.target) else { return };
-                self.deliver(namespace, &rooms, &except, broadcast.flags.volatile, &broadcast.packet.encode(None));
+                self.deliver(namespace, &rooms, &except, broadcast.flags.volatile, &packet.encode(None));
             }
             Ok(_of_another_namespace) => {}
             Err(error) => {

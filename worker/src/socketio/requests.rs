@@ -89,9 +89,10 @@ impl Io {
             }
             RequestBody::Fetch { target } => respond(ResponseBody::Sockets(self.fetch_here(namespace, &target))),
             RequestBody::ServerSideEmit { data } => self.server_event(namespace, request_id, &data),
-            RequestBody::Broadcast { packet, target, flags } => {
-                self.broadcast_for_another(namespace, request_id, &packet, &target, flags);
-            }
+            RequestBody::Broadcast { packet, target, flags } => match packet.into_event() {
+                Some(packet) => self.broadcast_for_another(namespace, request_id, &packet, &target, flags),
+                None => count(&self.0.counters.bus_malformed),
+            },
         }
     }
 

@@ -38,6 +38,10 @@ use crate::{
 /// What every channel's name begins with, as the official adapter's option `key` has it.
 const CHANNEL_PREFIX: &str = "socket.io";
 
+/// How many handlers of one client's events can wait at once. A client that sends on regardless is closed: each of them keeps
+/// what it was sent in memory.
+pub const MAX_WAITING_HANDLERS: u32 = 1000;
+
 /// Place of a namespace in the list of those that the application declared.
 pub(super) type NamespaceIndex = u16;
 
@@ -80,6 +84,8 @@ pub(super) struct Session {
     assembly: Assembly,
     /// Its sockets; nearly every client has one.
     pub(super) sockets: SmallVec<[(NamespaceIndex, Member); 2]>,
+    /// Handlers of its events that have begun and wait for something.
+    handlers: u32,
 }
 
 /// The sockets of one namespace.
@@ -100,7 +106,8 @@ pub(super) struct SocketState {
     pub(super) id: SocketId,
     pub(super) session: SessionKey,
     pub(super) auth: Option<Box<Value>>,
-    pub(super) data: Option<Box<Value>>,
+    /// Shared so that the application's own code reads it without a borrow of ours.
+    pub(super) data: Option<Rc<Value>>,
 }
 
 #[derive(Default)]
@@ -255,7 +262,7 @@ impl Io {
             return self.violation(key, "a packet for a namespace that was not joined");
         };
         match packet.kind {
-            PacketType::Event => self.event(namespace, id, packet),
+            PacketType::Event => self.event(key, namespace, id, packet),
             PacketType::Ack => {
                 if let (Some(ack), Some(data)) = (packet.id, packet.data()) {
                     self.answered(namespace, id, ack, data);
@@ -276,14 +283,14 @@ impl Io {
         (members.rooms.own(&id).is_some()).then_some((namespace, id))
     }
 
-    fn event(&self, namespace: NamespaceIndex, id: SocketId, packet: Whole<'_>) {
+    fn event(&self, key: SessionKey, namespace: NamespaceIndex, id: SocketId, packet: Whole<'_>) {
         count(&self.0.counters.events_in);
         let (Some(event), Some(data)) = (packet.event, packet.data()) else { return };
         let handlers = &self.0.declared(namespace).handlers;
         let Some(handler) = handlers.events.get(event).or(handlers.any.as_ref()) else { return };
         let socket = Socket { io: self.clone(), namespace, id };
         let ack = Ack { io: self.clone(), namespace, socket: id, id: packet.id };
-        handlers::run(&self.0.panics, event, || match handler(socket, &data, ack) {
+        let begin = || match handler(socket, &data, ack) {
             Ok(work) => work,
             Err(error) => {
                 count(&self.0.counters.bad_events);
@@ -292,7 +299,8 @@ impl Io {
                 }
                 Box::pin(std::future::ready(()))
             }
-        });
+        };
+        handlers::run_with(&self.0.panics, event, begin, || Waits::begin(self, key));
     }
 
     /// Every socket of a session, which may be none.
@@ -335,6 +343,34 @@ impl Io {
     }
 }
 
+/// A handler of a client's event that waits for something.
+struct Waits {
+    io: Io,
+    session: SessionKey,
+}
+
+impl Waits {
+    fn begin(io: &Io, session: SessionKey) -> Self {
+        let waiting = io.0.state.borrow_mut().sessions.get_mut(&session).map_or(0, |session| {
+            session.handlers += 1;
+            session.handlers
+        });
+        if waiting > MAX_WAITING_HANDLERS {
+            tracing::debug!(limit = MAX_WAITING_HANDLERS, "a client sends faster than its events are handled");
+            io.0.engine.close(session, CloseReason::ForcedClose);
+        }
+        Waits { io: io.clone(), session }
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        if let Some(session) = self.io.0.state.borrow_mut().sessions.get_mut(&self.session) {
+            session.handlers -= 1;
+        }
+    }
+}
+
 /// A packet with all that belongs to it, borrowed where it came in one message.
 #[derive(Clone, Copy)]
 struct Whole<'a> {
@@ -364,7 +400,7 @@ fn describe(error: &dyn std::error::Error) -> String {
 
 impl SessionHandler for Io {
     fn opened(&self, key: SessionKey, handshake: Rc<Handshake>) {
-        let session = Session { handshake, assembly: Assembly::default(), sockets: SmallVec::new() };
+        let session = Session { handshake, assembly: Assembly::default(), sockets: SmallVec::new(), handlers: 0 };
         self.0.state.borrow_mut().sessions.insert(key, session);
     }
 

@@ -126,10 +126,11 @@ impl Socket {
 
     /// What the application keeps with it; `T::default()` if nothing, or something of another shape.
     pub fn data<T: DeserializeOwned + Default>(&self) -> T {
-        let state = self.io.0.state.borrow();
-        let data =
-            state.namespaces[usize::from(self.namespace)].socket(&self.id).and_then(|socket| socket.data.as_deref());
-        data.and_then(|data| T::deserialize(data).ok()).unwrap_or_default()
+        let data = {
+            let state = self.io.0.state.borrow();
+            state.namespaces[usize::from(self.namespace)].socket(&self.id).and_then(|socket| socket.data.clone())
+        };
+        data.and_then(|data| T::deserialize(&*data).ok()).unwrap_or_default()
     }
 
     /// Keeps something with it, for as long as it lives and wherever it is served.
@@ -140,7 +141,7 @@ impl Socket {
         let data: Value = serde_json::to_value(data).map_err(EncodeError::Json)?;
         if let Some(socket) = self.io.0.state.borrow_mut().namespaces[usize::from(self.namespace)].socket_mut(&self.id)
         {
-            socket.data = Some(Box::new(data));
+            socket.data = Some(Rc::new(data));
         }
         Ok(())
     }

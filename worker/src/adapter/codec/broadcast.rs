@@ -172,6 +172,12 @@ impl Packet {
         Ok(Self { kind, nsp: nsp.unwrap_or_else(|| "/".to_owned()), id, data })
     }
 
+    /// The event that it is, without an ack id of its own. `None` for every other kind, which the official server passes on:
+    /// a client would take it for its own server's word and believe that it is connected anew, refused or disconnected.
+    pub fn into_event(self) -> Option<Self> {
+        (self.kind == PacketType::Event).then_some(Self { id: None, ..self })
+    }
+
     /// The packet as clients get it, with this ack id if answers are wanted.
     pub fn encode(&self, id: Option<u64>) -> Encoded {
         let (json, attachments) =
