@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     ffi::OsStr,
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     process::{ExitStatus, Stdio},
     rc::Rc,
@@ -16,7 +16,8 @@ use nix::{
     unistd::Pid,
 };
 use roomd_balancer::Balancer;
-use roomd_wire::{Link, ToSupervisor, ToWorker, WorkerId, WorkerStats};
+use roomd_wire::{Link, Readiness, ToSupervisor, ToWorker, WorkerId, WorkerStats};
+use rustix::process::PidfdFlags;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
     process::{Child, Command},
@@ -51,8 +52,8 @@ pub enum FromWorker {
     Ended(Exit),
 }
 
-/// Where that goes.
-pub type WorkerEvents = mpsc::UnboundedSender<(WorkerId, FromWorker)>;
+/// Where that goes. Bounded: a worker that talks faster than the loop listens waits in its own socket.
+pub type WorkerEvents = mpsc::Sender<(WorkerId, FromWorker)>;
 
 /// How workers are started: the same executable as this one.
 #[derive(Clone, Debug)]
@@ -108,6 +109,24 @@ impl Program {
 }
 
 impl Worker {
+    /// Sends a message, now or as soon as the worker's socket has room. The waiting ends with the worker.
+    pub fn tell(&self, message: ToWorker, descriptor: Option<OwnedFd>) {
+        match self.link.try_send(&message, &descriptor.iter().map(AsFd::as_fd).collect::<Vec<_>>()) {
+            Ok(()) => {}
+            Err(error) if error.is_would_block() => {
+                let link = self.link.clone();
+                spawn_local(async move {
+                    if let Err(error) =
+                        link.send(&message, &descriptor.iter().map(AsFd::as_fd).collect::<Vec<_>>()).await
+                    {
+                        tracing::debug!(%error, "a message to a worker was not sent");
+                    }
+                });
+            }
+            Err(error) => tracing::debug!(%error, "a message to a worker was not sent"),
+        }
+    }
+
     /// Signals its process.
     pub fn signal(&self, signal: Signal) -> nix::Result<()> {
         let result = kill(self.process(), signal);
@@ -121,7 +140,7 @@ impl Worker {
 
     /// By a descriptor of the process: its number may be another's by then.
     fn signal_again(&self, signal: Signal) {
-        use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+        use rustix::process::{Pid, pidfd_open, pidfd_send_signal};
         let process = Pid::from_raw(self.pid.cast_signed()).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         let signal = rustix::process::Signal::from_named_raw(signal as i32);
         if let (Some(process), Some(signal)) = (process, signal) {
@@ -165,7 +184,7 @@ async fn read_link(id: WorkerId, link: Rc<WorkerLink>, balancer: Rc<Balancer>, e
             Err(error) => {
                 let reason = std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
                 // Nobody listens any more only when the supervisor itself ends.
-                let _ = events.send((id, FromWorker::Broke(format!("failed to {error}{reason}"))));
+                let _ = events.send((id, FromWorker::Broke(format!("failed to {error}{reason}")))).await;
                 return;
             }
         };
@@ -177,7 +196,7 @@ async fn read_link(id: WorkerId, link: Rc<WorkerLink>, balancer: Rc<Balancer>, e
             }
             // This process had no descriptor left for it.
             ToSupervisor::Move { id: connection, .. } => balancer.closed(id, connection),
-            other => drop(events.send((id, FromWorker::Said(other, descriptors)))),
+            other => drop(events.send((id, FromWorker::Said(other, descriptors))).await),
         }
     }
 }
@@ -205,6 +224,7 @@ async fn await_end(
     output: Vec<JoinHandle<()>>,
     events: WorkerEvents,
 ) {
+    end_group(&child).await;
     let exit = match child.wait().await {
         Ok(status) => exit_of(status),
         Err(error) => {
@@ -220,9 +240,26 @@ async fn await_end(
         }
     };
     if tokio::time::timeout(LAST_WORDS_WAIT, last).await.is_err() {
-        tracing::warn!(worker = %id, "a process that the worker started still holds its output");
+        tracing::warn!(worker = %id, "a process that the worker started has left its group and still holds its output");
     }
-    let _ = events.send((id, FromWorker::Ended(exit)));
+    let _ = events.send((id, FromWorker::Ended(exit))).await;
+}
+
+/// Waits until the process has ended, and ends what it started: nothing of that may live on without it, nor hold its output
+/// open. Done before the runtime reaps the process, while no other group can have its number.
+async fn end_group(child: &Child) {
+    let Some(pid) = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) else { return };
+    let ended = async {
+        let process = Readiness::new(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)?;
+        process.when_readable(|| Ok(())).await
+    };
+    match ended.await {
+        Ok(()) => {
+            // An empty group is the usual case.
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        }
+        Err(error) => tracing::warn!(%error, pid = pid.as_raw_nonzero(), "cannot watch a worker's process"),
+    }
 }
 
 fn exit_of(status: ExitStatus) -> Exit {

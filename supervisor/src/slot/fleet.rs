@@ -9,7 +9,7 @@ use roomd_wire::WorkerId;
 
 use super::{
     run::RunEvent,
-    state::{Context, Ended, GIVE_UP_AFTER, Slot},
+    state::{Context, Ended, GIVE_UP_AFTER, Pause, Slot},
 };
 
 /// When the loop looks later than this after it meant to, it stood still, and nobody is blamed for the time.
@@ -70,6 +70,8 @@ pub enum Action {
     RemoveFromBalancer(WorkerId),
     /// Tell the log and the status of its end.
     Report(Ended),
+    /// Tell the log when a slot's worker is started again.
+    ReportPause(Pause),
 }
 
 /// What a roll-out waits for.
@@ -153,9 +155,9 @@ impl Fleet {
 
     /// Does what is due.
     pub fn tick(&mut self, now: Instant) {
-        if self.poll_timeout().is_some_and(|due| due + STOOD_STILL < now) {
-            let timing = self.timing.clone();
-            self.each(now, |slot, cx| slot.forgive(&timing, cx.now));
+        let late = self.poll_timeout().map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
+        if late > STOOD_STILL {
+            self.each(now, |slot, cx| slot.forgive(late, cx.now));
         }
         self.each(now, Slot::tick);
     }
@@ -190,9 +192,9 @@ impl Fleet {
         self.ever_ready
     }
 
-    /// Whether no process is left and none is wanted.
-    pub fn is_empty(&self) -> bool {
-        self.slots.values().all(Slot::is_gone)
+    /// Whether none is wanted, and no process is left whose end could be awaited.
+    pub fn has_ended(&self) -> bool {
+        self.slots.values().all(Slot::has_ended)
     }
 
     /// Whether no worker has ever been ready, and every slot has failed to start often enough to say that none will be.

@@ -37,7 +37,9 @@ mod run;
 #[cfg(test)]
 mod simulation;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use fleet::{Action, Fleet, Outcome, Timing};
 pub use run::{Exit, Phase, Run, RunEvent};
-pub use state::{Ended, FAILED_AFTER, FAILED_PAUSE, GIVE_UP_AFTER, Slot};
+pub use state::{Ended, FAILED_AFTER, FAILED_PAUSE, GIVE_UP_AFTER, Pause, Slot};

@@ -66,6 +66,8 @@ pub struct Run {
     unanswered_since: Option<Instant>,
     /// Why it was killed, if it was.
     verdict: Option<(DeathCause, String)>,
+    /// How often it was killed.
+    kills: u32,
 }
 
 impl Run {
@@ -80,6 +82,7 @@ impl Run {
             ping_at: None,
             unanswered_since: None,
             verdict: None,
+            kills: 0,
         }
     }
 
@@ -101,6 +104,11 @@ impl Run {
     /// How long it has been ready, if it is or was.
     pub fn ready_for(&self, now: Instant) -> Duration {
         self.ready_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// Whether it was killed so long ago that its end may never be seen: it hangs in the kernel.
+    pub fn is_beyond_reach(&self) -> bool {
+        self.kills > 1
     }
 
     /// It became ready. False where that comes too late to matter.
@@ -153,6 +161,7 @@ impl Run {
     /// It shall end at once.
     pub(super) fn kill(&mut self, timing: &Timing, now: Instant, actions: &mut impl Extend<Action>) {
         self.phase = Phase::Killing;
+        self.kills = self.kills.saturating_add(1);
         // A process that cannot be killed (it hangs in the kernel) is killed again: nothing else can be done.
         self.deadline = Some(now + timing.kill_again);
         self.ping_at = None;
@@ -183,10 +192,9 @@ impl Run {
         }
         if self.ping_at.is_some_and(|at| at <= now) {
             self.ping_at = Some(now + timing.ping_interval);
-            if self.unanswered_since.is_none() {
-                self.unanswered_since = Some(now);
-                actions.extend([Action::SendPing(self.id)]);
-            }
+            self.unanswered_since.get_or_insert(now);
+            // Also while one is without an answer: a single message that was lost must not cost a worker its life.
+            actions.extend([Action::SendPing(self.id)]);
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             match self.phase {
@@ -201,14 +209,13 @@ impl Run {
         }
     }
 
-    /// The supervisor's own loop stood still: nobody is to blame for an answer that could not be read.
-    pub(super) fn forgive(&mut self, timing: &Timing, now: Instant) {
+    /// The supervisor's own loop stood still for so long: nobody is to blame for what could not be seen meanwhile. An answer may
+    /// lie in the socket, so that deadline begins anew; the others get the time back.
+    pub(super) fn forgive(&mut self, gap: Duration, now: Instant) {
         if self.unanswered_since.is_some() {
             self.unanswered_since = Some(now);
         }
-        if self.phase == Phase::Starting {
-            self.deadline = Some(now + timing.start_timeout);
-        }
+        self.deadline = self.deadline.map(|deadline| deadline + gap);
     }
 
     /// When something is due.
@@ -220,6 +227,10 @@ impl Run {
     /// The process has ended: why it died, or `None` where it was asked to end.
     pub(super) fn ended(&self, exit: Exit) -> Option<(DeathCause, String)> {
         match (&self.verdict, self.phase) {
+            // It ended by itself before the KILL came: that is also why it seemed unusable.
+            (Some((DeathCause::Hang | DeathCause::Crash, _)), _) if !exit.is_kill() => {
+                Some((exit.cause(), exit.to_string()))
+            }
             (Some(verdict), _) => Some(verdict.clone()),
             (None, Phase::Starting) => Some((DeathCause::Start, exit.to_string())),
             (None, Phase::Ready) => Some((exit.cause(), exit.to_string())),
@@ -229,6 +240,10 @@ impl Run {
 }
 
 impl Exit {
+    fn is_kill(self) -> bool {
+        matches!(self, Exit::Signal(_, "SIGKILL"))
+    }
+
     /// A signal that a process raises by its own fault is a crash; any other was sent by somebody.
     fn cause(self) -> DeathCause {
         match self {

@@ -20,6 +20,8 @@ pub const FAILED_AFTER: u32 = 8;
 pub const FAILED_PAUSE: Duration = Duration::from_secs(60);
 /// So many failed starts of each slot, and no worker ever ready, end `up`.
 pub const GIVE_UP_AFTER: u64 = 3;
+/// What is said of a process that was killed and is there all the same.
+const UNKILLABLE: &str = "it was killed, but does not end: it hangs in the kernel";
 /// Old runs that may drain beside the current one; of more the oldest is ended.
 const MAX_OUTGOING: usize = 4;
 
@@ -45,6 +47,19 @@ pub struct Ended {
     pub id: WorkerId,
     /// Why it died; `None` where it was asked to end.
     pub death: Option<(DeathCause, String)>,
+}
+
+/// A slot waits before it starts its worker again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pause {
+    /// Which.
+    pub slot: roomd_wire::Slot,
+    /// `backoff`, or `failed`.
+    pub state: WorkerState,
+    /// Deaths in a row.
+    pub deaths: u32,
+    /// For how long.
+    pub pause: Duration,
 }
 
 /// What a slot's methods work with.
@@ -119,6 +134,11 @@ impl Slot {
     /// Whether nothing of it is left.
     pub fn is_gone(&self) -> bool {
         !self.wanted && self.runs().next().is_none()
+    }
+
+    /// Whether nothing of it is left whose end could be awaited.
+    pub fn has_ended(&self) -> bool {
+        !self.wanted && self.runs().all(Run::is_beyond_reach)
     }
 
     /// Failed starts in its life.
@@ -262,10 +282,17 @@ impl Slot {
         if self.backoff.deaths() >= FAILED_AFTER {
             pause = pause.max(FAILED_PAUSE);
         }
-        match pause.is_zero() {
-            true => self.current = Some(self.spawn(cx)),
-            false => self.restart_at = Some(cx.now + pause),
+        if pause.is_zero() {
+            self.current = Some(self.spawn(cx));
+            return;
         }
+        self.restart_at = Some(cx.now + pause);
+        cx.actions.push_back(Action::ReportPause(Pause {
+            slot: self.place,
+            state: self.empty_state(),
+            deaths: self.backoff.deaths(),
+            pause,
+        }));
     }
 
     /// Does what is due.
@@ -274,15 +301,29 @@ impl Slot {
         for run in self.current.iter_mut().chain(&mut self.incoming).chain(&mut self.outgoing) {
             run.tick(timing, *now, *actions);
         }
+        self.leave_behind(cx);
         if self.restart_at.is_some_and(|at| at <= cx.now) {
             self.restart_at = None;
             self.current = Some(self.spawn(cx));
         }
     }
 
-    pub(super) fn forgive(&mut self, timing: &Timing, now: Instant) {
+    /// The slot does not wait for ever for the end of a process that cannot be killed: it goes on without it.
+    fn leave_behind(&mut self, cx: &mut Context<'_>) {
+        if let Some(run) = self.incoming.take_if(|run| run.is_beyond_reach()) {
+            cx.outcomes.push_back(Outcome::ReplacementDied(run.id(), UNKILLABLE.into()));
+            self.outgoing.push(run);
+        }
+        if let Some(run) = self.current.take_if(|run| run.is_beyond_reach()) {
+            cx.outcomes.push_back(Outcome::Died(run.id(), UNKILLABLE.into()));
+            self.outgoing.push(run);
+            self.restart(cx);
+        }
+    }
+
+    pub(super) fn forgive(&mut self, gap: Duration, now: Instant) {
         for run in self.current.iter_mut().chain(&mut self.incoming).chain(&mut self.outgoing) {
-            run.forgive(timing, now);
+            run.forgive(gap, now);
         }
     }
 

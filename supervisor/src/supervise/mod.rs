@@ -30,13 +30,16 @@ use crate::{
     hub::{Hub, HubEvent, HubEvents, HubHandle},
     last_words::telling,
     reaper::reap_orphans,
-    slot::{Action, Ended, Fleet, Phase, RunEvent, Timing},
-    status::{ClusterState, Death, DeathCause},
+    slot::{Action, Ended, Fleet, Pause, Phase, RunEvent, Timing},
+    status::{ClusterState, Death, DeathCause, WorkerState},
     worker::{FromWorker, Program, Worker, WorkerEvents},
 };
 use bus::BusWatch;
 use change::UnderWay;
 use signals::{Received, Signals};
+
+/// How many words of all workers may wait for the loop.
+const WORDS_WAITING: usize = 1024;
 
 /// Why a cluster that had started ended otherwise than asked.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +84,7 @@ struct Supervisor {
 /// Runs the cluster until it is stopped: by a command or by a signal.
 pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
     let Cluster { config, load, listeners, listening, admin, mut commands } = cluster;
-    let (events, mut from_workers) = mpsc::unbounded_channel();
+    let (events, mut from_workers) = mpsc::channel(WORDS_WAITING);
     let (hub, mut hub_events) = start_hub(&config.bus)?;
     let bus = BusWatch::start(&config.bus, hub.as_ref()).map_err(system("watch the bus"))?;
     let mut bus_changes = bus.changes();
@@ -113,7 +116,7 @@ pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
     supervisor.fleet.resize(supervisor.config.workers, Instant::now());
     loop {
         supervisor.settle();
-        if supervisor.state == ClusterState::Stopping && supervisor.fleet.is_empty() {
+        if supervisor.state == ClusterState::Stopping && supervisor.fleet.has_ended() {
             break;
         }
         let due = supervisor.fleet.poll_timeout();
@@ -128,6 +131,9 @@ pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
             }
             () = sleep_until(due) => supervisor.fleet.tick(Instant::now()),
         }
+    }
+    for id in supervisor.workers.keys() {
+        tracing::error!(worker = %id, "left behind: it was killed, but does not end");
     }
     tracing::info!("stopped");
     match supervisor.hopeless {
@@ -162,10 +168,10 @@ impl Supervisor {
     fn act(&mut self, action: Action) {
         match action {
             Action::Spawn(id) => self.spawn(id),
-            Action::SendPing(id) => self.tell(id, &ToWorker::Ping { nonce: 0 }),
+            Action::SendPing(id) => self.tell(id, ToWorker::Ping { nonce: 0 }),
             Action::SendDrain(id, within) => {
                 tracing::info!(worker = %id, ?within, "draining");
-                self.tell(id, &ToWorker::Drain { within_ms: within.as_millis() as u64 });
+                self.tell(id, ToWorker::Drain { within_ms: within.as_millis() as u64 });
             }
             Action::TermGroup(id) => self.signal_group(id, &[Signal::SIGTERM, Signal::SIGCONT]),
             Action::KillGroup(id) => self.signal_group(id, &[Signal::SIGKILL]),
@@ -182,6 +188,7 @@ impl Supervisor {
                 }
             }
             Action::Report(ended) => self.report_end(ended),
+            Action::ReportPause(pause) => report_pause(&pause),
         }
     }
 
@@ -197,12 +204,9 @@ impl Supervisor {
         }
     }
 
-    /// Sends what the worker may do without for a moment: a worker whose socket is full will be found by its heartbeat.
-    fn tell(&self, id: WorkerId, message: &ToWorker) {
-        if let Some(worker) = self.workers.get(&id)
-            && let Err(error) = worker.link.try_send(message, &[])
-        {
-            tracing::debug!(worker = %id, %error, "a message was not sent");
+    fn tell(&self, id: WorkerId, message: ToWorker) {
+        if let Some(worker) = self.workers.get(&id) {
+            worker.tell(message, None);
         }
     }
 
@@ -228,8 +232,6 @@ impl Supervisor {
         let said = last_words.telling().unwrap_or("");
         tracing::error!(worker = %id, pid = worker.pid, %cause, %detail, last_words = said, "died");
         self.remember_death(id, worker.pid, cause, detail, last_words.lines());
-        // What it had started must not live on without it.
-        worker.signal_group(Signal::SIGKILL);
     }
 
     fn remember_death(&mut self, id: WorkerId, pid: u32, cause: DeathCause, detail: String, last_words: Vec<String>) {
@@ -240,7 +242,11 @@ impl Supervisor {
     fn worker_event(&mut self, id: WorkerId, event: FromWorker) {
         let now = Instant::now();
         match event {
-            FromWorker::Ended(exit) => self.fleet.handle(id, RunEvent::Exited(exit), now),
+            FromWorker::Ended(exit) => {
+                self.fleet.handle(id, RunEvent::Exited(exit), now);
+                // It may have hidden an orphan that ended at the same time.
+                self.reap();
+            }
             FromWorker::Broke(reason) => {
                 self.fleet.handle(id, RunEvent::Unusable(DeathCause::Crash, reason), now);
             }
@@ -251,6 +257,9 @@ impl Supervisor {
     fn said(&mut self, id: WorkerId, message: ToSupervisor, descriptors: Vec<OwnedFd>, now: Instant) {
         match message {
             ToSupervisor::Hello { protocol, .. } => self.greet(id, protocol, now),
+            _ if self.workers.get(&id).is_some_and(|worker| !worker.greeted.get()) => {
+                self.fleet.handle(id, RunEvent::Failed("its first message is not `Hello`".into()), now);
+            }
             ToSupervisor::Ready => {
                 tracing::info!(worker = %id, "ready");
                 self.fleet.handle(id, RunEvent::Ready, now);
@@ -265,10 +274,8 @@ impl Supervisor {
             ToSupervisor::OpenRelay { to } => {
                 self.relays += 1;
                 // If that worker does not live, dropping the stream here is the answer.
-                if let (Some(worker), [stream]) = (self.workers.get(&to), &descriptors[..])
-                    && let Err(error) = worker.link.try_send(&ToWorker::Relay { from: id }, &[stream.as_fd()])
-                {
-                    tracing::debug!(from = %id, %to, %error, "a relay was not opened");
+                if let (Some(worker), Some(stream)) = (self.workers.get(&to), descriptors.into_iter().next()) {
+                    worker.tell(ToWorker::Relay { from: id }, Some(stream));
                 }
             }
             // Words about connections go to the balancer before they come here.
@@ -299,7 +306,7 @@ impl Supervisor {
             let start = ToWorker::Start { protocol: PROTOCOL_VERSION, config };
             let descriptors: Vec<_> = stream.iter().map(AsFd::as_fd).collect();
             if let Err(error) = link.send(&start, &descriptors).await {
-                let _ = events.send((id, FromWorker::Broke(format!("failed to {error}"))));
+                let _ = events.send((id, FromWorker::Broke(format!("failed to {error}")))).await;
             }
         });
     }
@@ -331,11 +338,13 @@ impl Supervisor {
                     }
                 });
             }
-            Received::ChildEnded => {
-                if std::process::id() == 1 {
-                    reap_orphans(&self.workers.values().map(|worker| worker.pid).collect::<HashSet<_>>());
-                }
-            }
+            Received::ChildEnded => self.reap(),
+        }
+    }
+
+    fn reap(&self) {
+        if std::process::id() == 1 {
+            reap_orphans(&self.workers.values().map(|worker| worker.pid).collect::<HashSet<_>>());
         }
     }
 
@@ -377,6 +386,15 @@ impl Supervisor {
             error: error.desc().to_owned(),
         })?;
         Ok(Killed { pid })
+    }
+}
+
+fn report_pause(Pause { slot, state, deaths, pause }: &Pause) {
+    match state {
+        WorkerState::Failed => {
+            tracing::error!(%slot, deaths, again_in = ?pause, "failed: its workers die one after the other")
+        }
+        _ => tracing::warn!(%slot, deaths, again_in = ?pause, "backing off"),
     }
 }
 

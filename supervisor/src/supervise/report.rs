@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::*;
 use crate::{
     slot::{Run, Slot as SlotState},
-    status::{BalancerStatus, Status, SupervisorStatus, WorkerState, WorkerStatus},
+    status::{BalancerStatus, Status, SupervisorStatus, WorkerStatus},
     worker::rss_bytes,
 };
 
