@@ -1,7 +1,7 @@
 //! A real `redis-server` of the test's own, in a temporary directory.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::net::UnixStream,
     path::PathBuf,
@@ -85,6 +85,16 @@ impl RedisServer {
         let mut answer = [0; 4096];
         let len = stream.read(&mut answer).unwrap();
         String::from_utf8_lossy(&answer[..len]).into_owned()
+    }
+
+    /// Publishes bytes as they are; how many subscriptions got them.
+    pub fn publish(&self, channel: &str, payload: &[u8]) -> u64 {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let head = format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n${}\r\n", channel.len(), payload.len());
+        stream.write_all(&[head.as_bytes(), payload, b"\r\n"].concat()).unwrap();
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).unwrap();
+        answer.strip_prefix(':').and_then(|count| count.trim().parse().ok()).unwrap_or_else(|| panic!("{answer}"))
     }
 
     /// Its socket is made last; a refusal for want of a password is an answer too.

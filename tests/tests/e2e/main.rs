@@ -9,4 +9,5 @@ mod cli;
 mod differential;
 mod node_mix;
 mod page;
+mod requests;
 mod sticky;
