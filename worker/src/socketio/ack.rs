@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
 
-use super::{Io, SocketId, server::NamespaceIndex};
+use super::{Io, SocketId, server::NamespaceIndex, waiting::Question};
 use crate::protocol::{Data, EncodeError};
 
 /// How to answer a client's event. Dropping it without an answer is legal: the client then waits in vain.
@@ -33,24 +32,16 @@ pub enum AckError {
     Encode(#[from] EncodeError),
 }
 
-/// Who waits for a client's answer.
-pub(super) enum Waiting {
-    /// For one client.
-    One(SocketId, oneshot::Sender<Data>),
-    /// For each client that got a broadcast; those that have not answered yet.
-    Many(rustc_hash::FxHashSet<SocketId>, mpsc::UnboundedSender<Option<Data>>),
-}
-
 /// An answer, or several, that somebody waits for. Dropped, none is waited for any more.
 pub(super) struct Awaited {
     pub(super) io: Io,
     pub(super) namespace: NamespaceIndex,
-    pub(super) ack: u64,
+    pub(super) question: Question,
 }
 
 impl Drop for Awaited {
     fn drop(&mut self) {
-        self.io.0.state.borrow_mut().namespaces[usize::from(self.namespace)].waiting.remove(&self.ack);
+        self.io.0.state.borrow_mut().namespaces[usize::from(self.namespace)].waiting.give_up(self.question);
     }
 }
 

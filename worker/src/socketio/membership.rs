@@ -9,9 +9,7 @@ use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::{
-    ConnectError, Connecting, Io, Socket, SocketId,
-    ack::Waiting,
-    handlers,
+    ConnectError, Connecting, Io, Socket, SocketId, handlers,
     rooms::Member,
     server::{NamespaceIndex, SocketState},
 };
@@ -134,13 +132,7 @@ impl Io {
             let Some(member) = members.rooms.own(&id) else { return };
             members.rooms.remove(member, id, |room| deleted.push(room.to_owned()));
             members.apart.insert(id, member);
-            members.waiting.retain(|_, waiting| match waiting {
-                Waiting::One(socket, _) => *socket != id,
-                Waiting::Many(sockets, _) => {
-                    sockets.remove(&id);
-                    !sockets.is_empty()
-                }
-            });
+            members.waiting.left(id);
         }
         deleted.iter().filter(|room| *room != id.as_str()).for_each(|room| self.0.drop_room(namespace, room));
         self.0.drop_room(namespace, id.as_str());

@@ -52,6 +52,7 @@ mod socket_id;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod waiting;
 
 use std::rc::Rc;
 

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Io, ServerAck, SocketId,
-    ack::{Awaited, Waiting},
+    ack::Awaited,
     handlers, pending,
     publish::names,
     server::{NamespaceIndex, SocketState, count},
@@ -200,20 +200,12 @@ impl Io {
         flags: Flags,
     ) -> (usize, Here) {
         let ids = self.selected(namespace, target);
-        let (sender, answers) = mpsc::unbounded_channel();
-        let ack = {
-            let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
-            let ack = members.next_ack;
-            members.next_ack += 1;
-            if !ids.is_empty() {
-                members.waiting.insert(ack, Waiting::Many(ids.iter().copied().collect(), sender));
-            }
-            ack
-        };
+        let (question, answers) =
+            self.0.state.borrow_mut().namespaces[usize::from(namespace)].waiting.ask_many(ids.iter().copied());
         if let Some((rooms, except)) = names(target) {
-            self.0.deliver(namespace, &rooms, &except, flags.volatile, &packet.encode(Some(ack)));
+            self.0.deliver(namespace, &rooms, &except, flags.volatile, &packet.encode(Some(question.number)));
         }
-        (ids.len(), Here { answers, _awaited: Awaited { io: self.clone(), namespace, ack } })
+        (ids.len(), Here { answers, _awaited: Awaited { io: self.clone(), namespace, question } })
     }
 
     /// The ids of the sockets here that a selector means.

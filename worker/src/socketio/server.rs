@@ -18,12 +18,12 @@ use smallvec::SmallVec;
 
 use super::{
     Ack, Io, Socket, SocketId,
-    ack::Waiting,
     app::{App, Namespace},
     handlers::{self, Panics},
     heard::Heard,
     pending::Pending,
     rooms::{Member, Rooms},
+    waiting::Waiting,
 };
 use crate::{
     adapter::codec::{Channels, random_id},
@@ -95,9 +95,7 @@ pub(super) struct Members {
     pub(super) rooms: Rooms,
     /// Sockets that are in no room: middleware has not agreed yet, or they are just leaving.
     pub(super) apart: FxHashMap<SocketId, Member>,
-    /// Numbers events whose answer is wanted, for all sockets together: so a broadcast has one number.
-    pub(super) next_ack: u64,
-    pub(super) waiting: FxHashMap<u64, Waiting>,
+    pub(super) waiting: Waiting,
     pub(super) pending: FxHashMap<String, Pending>,
 }
 
@@ -317,24 +315,7 @@ impl Io {
     /// A client's answer.
     fn answered(&self, namespace: NamespaceIndex, id: SocketId, ack: u64, data: Data) {
         let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
-        match members.waiting.get_mut(&ack) {
-            // Whoever waited may have given up: then the answer is late, and dropped.
-            Some(Waiting::One(socket, _)) if *socket == id => {
-                if let Some(Waiting::One(_, answer)) = members.waiting.remove(&ack) {
-                    let _ = answer.send(data);
-                }
-            }
-            Some(Waiting::Many(sockets, answers)) => {
-                if sockets.remove(&id) {
-                    let _ = answers.send(data.first());
-                }
-                if sockets.is_empty() {
-                    members.waiting.remove(&ack);
-                }
-            }
-            // Not asked, or asked and answered: ignored, as in the official server.
-            _ => {}
-        }
+        members.waiting.answer(id, ack, data);
     }
 
     fn violation(&self, key: SessionKey, what: &str) {

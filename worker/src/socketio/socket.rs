@@ -5,11 +5,10 @@ use std::{rc::Rc, time::Duration};
 use roomd_wire::PeerAddress;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tokio::sync::oneshot;
 
 use super::{
     Broadcast, Io, SocketId,
-    ack::{AckError, Awaited, Waiting},
+    ack::{AckError, Awaited},
     rooms::Change,
     server::NamespaceIndex,
 };
@@ -82,12 +81,9 @@ impl Socket {
             let mut state = self.io.0.state.borrow_mut();
             let members = &mut state.namespaces[usize::from(self.namespace)];
             let session = members.socket(&self.id).ok_or(AckError::Disconnected)?.session;
-            let ack = members.next_ack;
-            members.next_ack += 1;
-            let (sender, answer) = oneshot::channel();
-            members.waiting.insert(ack, Waiting::One(self.id, sender));
-            self.io.0.engine.send(session, &Encoded::event(self.namespace(), Some(ack), &data));
-            (Awaited { io: self.io.clone(), namespace: self.namespace, ack }, answer)
+            let (question, answer) = members.waiting.ask(self.id);
+            self.io.0.engine.send(session, &Encoded::event(self.namespace(), Some(question.number), &data));
+            (Awaited { io: self.io.clone(), namespace: self.namespace, question }, answer)
         };
         match tokio::time::timeout(within, answer).await {
             Ok(answer) => answer.map_err(|_dropped| AckError::Disconnected),

@@ -4,6 +4,7 @@ mod bus;
 mod cluster;
 mod histories;
 mod hostile;
+mod leaving;
 mod packets;
 mod single;
 
