@@ -10,7 +10,8 @@
 //!                                         Farewell ─── the last poll, 30 s ────►
 //! ```
 //!
-//! *Farewell* has ended for the layer above; the client's next poll still gets what waited, and then the word.
+//! *Farewell* has ended for the layer above; the client's next poll still gets what waited, and then the word. An upgrade under way
+//! is let go on: its client polls no more, and gets both on the WebSocket.
 //!
 //! Events and the time go in through methods; what the shell must do comes out as [`Action`]s, to be done in their order.
 //! Facts of the protocol are those of engine.io 6.6.12.

@@ -30,7 +30,7 @@ pub struct Session {
 enum Phase {
     WebSocket,
     Polling { poll: bool, post: bool, upgrade: Upgrade },
-    Farewell { until: Instant },
+    Farewell { until: Instant, upgrade: Upgrade },
     Ended,
 }
 
@@ -46,6 +46,16 @@ enum Upgrade {
         until: Instant,
         noop: Instant,
     },
+}
+
+impl Upgrade {
+    /// When it must be done; `None` where none is under way.
+    fn until(self) -> Option<Instant> {
+        match self {
+            Upgrade::None => None,
+            Upgrade::Probing { until } | Upgrade::Probed { until, .. } => Some(until),
+        }
+    }
 }
 
 impl Session {
@@ -85,7 +95,7 @@ impl Session {
     pub fn deadline(&self) -> Option<Instant> {
         let upgrade = match self.phase {
             Phase::Ended => return None,
-            Phase::Farewell { until } => return Some(until),
+            Phase::Farewell { until, upgrade } => return Some(upgrade.until().map_or(until, |end| end.min(until))),
             Phase::WebSocket | Phase::Polling { upgrade: Upgrade::None, .. } => None,
             Phase::Polling { upgrade: Upgrade::Probing { until }, .. } => Some(until),
             Phase::Polling { upgrade: Upgrade::Probed { until, noop }, .. } => Some(until.min(noop)),
@@ -95,10 +105,15 @@ impl Session {
 
     /// Does what is due. True if a packet was queued.
     pub fn expire(&mut self, now: Instant, settings: &Settings, out: &mut Vec<Action>) -> bool {
-        match self.phase {
+        match &mut self.phase {
             Phase::Ended => return false,
-            Phase::Farewell { until } => {
-                if now >= until {
+            Phase::Farewell { until, upgrade } => {
+                let over = now >= *until;
+                if upgrade.until().is_some_and(|end| over || now >= end) {
+                    *upgrade = Upgrade::None;
+                    out.push(Action::CloseProbe);
+                }
+                if over {
                     self.queue.take();
                     self.phase = Phase::Ended;
                 }
@@ -206,9 +221,13 @@ impl Session {
                 true
             }
             Phase::WebSocket | Phase::Ended => false,
-            Phase::Farewell { .. } if self.queue.is_empty() => {
+            Phase::Farewell { upgrade, .. } if self.queue.is_empty() => {
+                let upgrade = *upgrade;
                 self.phase = Phase::Ended;
                 out.push(Action::AnswerPoll(Answer::NoopClose));
+                if upgrade.until().is_some() {
+                    out.push(Action::CloseProbe);
+                }
                 true
             }
             Phase::Farewell { .. } => {
@@ -258,7 +277,8 @@ impl Session {
     /// A WebSocket for this session opened. False: it is to be closed at once, the session does not mind.
     pub fn upgrade_opened(&mut self, now: Instant, settings: &Settings) -> bool {
         match &mut self.phase {
-            Phase::Polling { upgrade: upgrade @ Upgrade::None, .. } => {
+            Phase::Polling { upgrade: upgrade @ Upgrade::None, .. }
+            | Phase::Farewell { upgrade: upgrade @ Upgrade::None, .. } => {
                 *upgrade = Upgrade::Probing { until: now + settings.upgrade_timeout };
                 true
             }
@@ -274,18 +294,28 @@ impl Session {
         settings: &Settings,
         out: &mut Vec<Action>,
     ) -> Probe {
-        let Phase::Polling { poll, post, upgrade } = &mut self.phase else { return Probe::Refused };
+        let (poll, post, upgrade) = match &mut self.phase {
+            Phase::Polling { poll, post, upgrade } => (*poll, *post, upgrade),
+            // A client that was told to switch polls no more: only there can it still learn of the end.
+            Phase::Farewell { upgrade, .. } => (false, false, upgrade),
+            Phase::WebSocket | Phase::Ended => return Probe::Refused,
+        };
         match (packet, *upgrade) {
             (Some(Packet::Ping(PROBE)), Upgrade::Probing { until } | Upgrade::Probed { until, .. }) => {
                 *upgrade = Upgrade::Probed { until, noop: now + PROBE_INTERVAL };
                 Probe::Answer
             }
             (Some(Packet::Upgrade), Upgrade::Probing { .. } | Upgrade::Probed { .. }) => {
-                if *poll {
+                if poll {
                     out.push(Action::AnswerPoll(Answer::Noop));
                 }
-                if *post {
+                if post {
                     out.push(Action::AbortPost);
+                }
+                if !self.is_open() {
+                    self.phase = Phase::Ended;
+                    out.push(Action::CloseSocket(Ending::Orderly));
+                    return Probe::Switched;
                 }
                 self.phase = Phase::WebSocket;
                 self.heartbeat.transport_changed(now, &settings.rhythm);
@@ -300,7 +330,7 @@ impl Session {
 
     /// That WebSocket is gone.
     pub fn probe_closed(&mut self) {
-        if let Phase::Polling { upgrade, .. } = &mut self.phase {
+        if let Phase::Polling { upgrade, .. } | Phase::Farewell { upgrade, .. } = &mut self.phase {
             *upgrade = Upgrade::None;
         }
     }
@@ -336,10 +366,8 @@ impl Session {
                 if std::mem::take(post) {
                     out.push(Action::AbortPost);
                 }
-                if !matches!(upgrade, Upgrade::None) {
-                    out.push(Action::CloseProbe);
-                }
-                self.phase = Phase::Farewell { until: now + FAREWELL };
+                let upgrade = *upgrade;
+                self.phase = Phase::Farewell { until: now + FAREWELL, upgrade };
                 out.push(Action::Ended(reason));
             }
         }

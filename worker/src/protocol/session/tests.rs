@@ -193,6 +193,30 @@ fn an_upgrade_ends_polls_until_the_client_switches() {
 }
 
 #[test]
+fn a_session_closed_while_its_client_upgrades_says_so_on_the_websocket() {
+    let mut bench = Bench::probed();
+    bench.send("4last");
+    bench.close(CloseReason::ForcedClose);
+    assert_eq!(bench.actions(), [Action::Ended(CloseReason::ForcedClose)]);
+    assert_eq!(bench.probe("5"), Probe::Switched);
+    assert_eq!(bench.actions(), [Action::CloseSocket(Ending::Orderly)]);
+    assert!(bench.session.is_gone());
+
+    // One whose client polls all the same, and one whose client has gone.
+    let mut bench = Bench::probed();
+    bench.close(CloseReason::ForcedClose);
+    bench.actions();
+    assert!(bench.poll());
+    assert_eq!(bench.actions(), [Action::AnswerPoll(Answer::NoopClose), Action::CloseProbe]);
+    let mut bench = Bench::probed();
+    bench.close(CloseReason::ForcedClose);
+    bench.actions();
+    bench.later(10_000);
+    assert_eq!(bench.actions(), [Action::CloseProbe]);
+    assert!(!bench.session.is_gone());
+}
+
+#[test]
 fn events_still_go_by_polling_before_the_switch() {
     let mut bench = Bench::probed();
     assert!(bench.poll());
