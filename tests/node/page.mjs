@@ -42,10 +42,6 @@ answer({
     await page.fill("#name", room);
     await page.press("#name", "Enter");
   },
-  async close({ name }) {
-    await tabs.get(name).page.context().close();
-    tabs.delete(name);
-  },
   // The value of a script in the page.
   run: ({ name, script }) => tabs.get(name).page.evaluate(script),
   async picture({ name, file }) {

@@ -218,8 +218,10 @@ fn a_cluster_stops_on_command_and_by_a_signal() {
 fn a_second_signal_ends_all_at_once() {
     let mut cluster = Cluster::build(2).config("[cluster]\ngrace = \"1h\"\n").start();
     let mut node = Node::start("clients.mjs", &[]);
-    for name in ["a", "b"] {
-        node.connect(name, &cluster.url(), json!({"transports": ["websocket"], "reconnection": false}));
+    // The first client of each worker is closed at once, the others spread over the grace.
+    for number in 0..6 {
+        let options = json!({"transports": ["websocket"], "reconnection": false});
+        node.connect(&format!("c{number}"), &cluster.url(), options);
     }
     let pids = cluster.worker_pids();
     cluster.signal(Signal::SIGTERM);

@@ -506,6 +506,45 @@ pub const DEFAULTS: &[Case] = &[
         talk.post(SESSION, "42[\"b\"]");
         talk.poll();
     }),
+    ("upgrade while the server closes the session", |talk| {
+        talk.connected();
+        let poll = talk.open(&get(SESSION));
+        let socket = talk.websocket(UPGRADE);
+        talk.text(socket, "2probe");
+        talk.frames(socket, 1);
+        talk.answer(poll);
+        talk.post(SESSION, "42[\"close me\"]");
+        talk.silence(socket, Duration::from_millis(200));
+        talk.text(socket, "5");
+        talk.frames(socket, 3);
+        talk.poll();
+    }),
+    ("upgrade while the server closes the session, and a poll waits", |talk| {
+        talk.connected();
+        let poll = talk.open(&get(SESSION));
+        let socket = talk.websocket(UPGRADE);
+        talk.text(socket, "2probe");
+        talk.frames(socket, 1);
+        talk.answer(poll);
+        let poll = talk.open(&get(SESSION));
+        talk.answer(poll);
+        talk.post(SESSION, "42[\"close me\"]");
+        talk.poll();
+        talk.text(socket, "5");
+        talk.frames(socket, 3);
+        talk.poll();
+    }),
+    ("upgrade while the server closes the session, before the probe", |talk| {
+        talk.connected();
+        let socket = talk.websocket(UPGRADE);
+        talk.post(SESSION, "42[\"close me\"]");
+        talk.text(socket, "2probe");
+        talk.frames(socket, 1);
+        talk.poll();
+        talk.text(socket, "5");
+        talk.frames(socket, 3);
+        talk.poll();
+    }),
     ("upgrade twice at once", |talk| {
         talk.connected();
         let first = talk.websocket(UPGRADE);
