@@ -1,6 +1,6 @@
 //! The command line and the signals of a running cluster.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use nix::sys::signal::Signal;
 use roomd_tests::{Cluster, ClusterBuilder, Node, eventually, http::Connection, program};
@@ -9,15 +9,21 @@ use serde_json::{Value, json};
 /// A cluster of a copy of the test application that may be replaced while it runs.
 fn replaceable(folder: &Path, workers: u16) -> ClusterBuilder {
     let copy = folder.join("app");
-    fs::copy(program("test_app"), &copy).unwrap();
+    install(&program("test_app"), &copy);
     Cluster::build(workers).executable(copy)
+}
+
+/// Copies a program by another process: a child that a test beside this one starts at the same moment would inherit the
+/// descriptor that is written to, and as long as it is open the copy cannot be executed.
+fn install(from: &Path, to: &Path) {
+    assert!(Command::new("install").args(["-m", "755"]).args([from, to]).status().unwrap().success());
 }
 
 /// Puts a program in place of the copy that fails.
 fn replace_with_a_broken_one(folder: &Path) {
-    let broken = folder.join("broken");
-    fs::write(&broken, "#!/bin/sh\necho no database here >&2\nexit 3\n").unwrap();
-    fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).unwrap();
+    let (script, broken) = (folder.join("script"), folder.join("broken"));
+    fs::write(&script, "#!/bin/sh\necho no database here >&2\nexit 3\n").unwrap();
+    install(&script, &broken);
     fs::rename(broken, folder.join("app")).unwrap();
 }
 
