@@ -21,6 +21,7 @@ pub mod hub;
 mod last_words;
 mod limits;
 pub mod logging;
+mod places;
 mod reaper;
 pub mod rollout;
 pub mod slot;

@@ -4,7 +4,11 @@ use std::{
     convert::Infallible,
     io,
     net::{SocketAddr, TcpListener as StdListener},
-    sync::Arc,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -12,15 +16,14 @@ use hyper::{Request, Response, body::Incoming, server::conn::http1, service::ser
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     task::JoinSet,
     time::timeout,
 };
 
 use super::answer;
-use crate::{command::Commands, status::Status};
+use crate::{command::Commands, places::Places, status::Status};
 
-/// Connections at once; more wait in the kernel's queue.
+/// Connections at once; for one more, the one that is open for longest is ended.
 const MAX_CONNECTIONS: usize = 64;
 
 /// How long a request head may take, and how long a connection may be idle between two requests.
@@ -86,10 +89,10 @@ impl Admin {
 
     /// Answers until it is dropped.
     pub async fn serve(self, commands: Commands) -> io::Result<()> {
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let places = Places::new(MAX_CONNECTIONS);
         let mut connections = JoinSet::new();
         loop {
-            let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+            let place = places.take().await;
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 Some(ended) = connections.join_next() => {
@@ -101,9 +104,9 @@ impl Admin {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let commands = commands.clone();
+                    let (commands, places) = (commands.clone(), places.clone());
                     connections.spawn(async move {
-                        connection(stream, commands).await;
+                        connection(stream, commands, &places).await;
                         drop(place);
                     });
                 }
@@ -117,14 +120,39 @@ impl Admin {
     }
 }
 
-async fn connection(stream: TcpStream, commands: Commands) {
-    let service = service_fn(move |request| serve_one(request, commands.clone()));
+async fn connection(stream: TcpStream, commands: Commands, places: &Places) {
+    let answering = Arc::new(AtomicBool::new(false));
+    let service = service_fn({
+        let answering = Arc::clone(&answering);
+        move |request| {
+            let (commands, answering) = (commands.clone(), Arc::clone(&answering));
+            async move {
+                answering.store(true, Relaxed);
+                let answer = serve_one(request, commands).await;
+                answering.store(false, Relaxed);
+                answer
+            }
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    match timeout(LIFE, connection).await {
+    let mut connection = pin!(connection);
+    let ended = timeout(LIFE, async {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return ended,
+            () = places.wanted() => {}
+        }
+        if answering.load(Relaxed) {
+            connection.as_mut().graceful_shutdown();
+            return connection.await;
+        }
+        Ok(())
+    });
+    match ended.await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "admin connection"),
         Err(_) => tracing::debug!("an admin connection was closed after {LIFE:?}"),
@@ -196,6 +224,19 @@ mod tests {
         assert!(raw(address, &long).await.starts_with("HTTP/1.1 431 "));
         assert!(raw(address, b"\x16\x03\x01\x00\xff\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
         assert!(raw(address, b"GET /healthz HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200 "), "still answers");
+    }
+
+    #[tokio::test]
+    async fn many_half_requests_do_not_keep_a_health_check_out() {
+        let address = running().await;
+        let mut half = Vec::new();
+        for _ in 0..MAX_CONNECTIONS + 8 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /hea").await.unwrap();
+            half.push(stream);
+        }
+        let answer = timeout(HEAD / 2, raw(address, b"GET /healthz HTTP/1.0\r\n\r\n")).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! The supervisor's side of the control socket.
 
-use std::{io, os::fd::IntoRawFd, sync::Arc, time::Duration};
+use std::{io, os::fd::IntoRawFd, time::Duration};
 
 use nix::unistd::Uid;
 use roomd_wire::Slot;
@@ -8,7 +8,6 @@ use serde::Serialize;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::UnixStream,
-    sync::Semaphore,
     task::JoinSet,
     time::timeout,
 };
@@ -20,10 +19,11 @@ use super::{
 use crate::{
     cli::parse_signal,
     command::{CommandError, Commands},
+    places::Places,
 };
 
-/// Connections at once; more wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 32;
+/// Connections at once; for one more, the one that is silent for longest is ended.
+pub(super) const MAX_CONNECTIONS: usize = 32;
 
 /// How long a connection may be without a request.
 const IDLE: Duration = Duration::from_secs(30);
@@ -34,10 +34,10 @@ const WRITE: Duration = Duration::from_secs(10);
 /// Answers on the control socket until it is dropped.
 pub async fn serve(mut socket: ControlSocket, commands: Commands) -> io::Result<()> {
     let listener = socket.take_listener()?;
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::new(MAX_CONNECTIONS);
     let mut connections = JoinSet::new();
     loop {
-        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+        let place = places.take().await;
         let stream = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(ended) = connections.join_next() => {
@@ -49,9 +49,9 @@ pub async fn serve(mut socket: ControlSocket, commands: Commands) -> io::Result<
         };
         match stream {
             Ok((stream, _)) => {
-                let commands = commands.clone();
+                let (commands, places) = (commands.clone(), places.clone());
                 connections.spawn(async move {
-                    if let Err(error) = connection(stream, commands).await {
+                    if let Err(error) = connection(stream, commands, &places).await {
                         tracing::debug!(%error, "control connection");
                     }
                     drop(place);
@@ -66,7 +66,7 @@ pub async fn serve(mut socket: ControlSocket, commands: Commands) -> io::Result<
     }
 }
 
-async fn connection(stream: UnixStream, commands: Commands) -> io::Result<()> {
+async fn connection(stream: UnixStream, commands: Commands, places: &Places) -> io::Result<()> {
     let peer = stream.peer_cred()?.uid();
     let mut stream = BufReader::new(stream);
     if peer != Uid::effective().as_raw() && peer != 0 {
@@ -77,7 +77,13 @@ async fn connection(stream: UnixStream, commands: Commands) -> io::Result<()> {
     loop {
         line.clear();
         let mut bounded = (&mut stream).take(MAX_REQUEST_BYTES as u64);
-        match timeout(IDLE, bounded.read_until(b'\n', &mut line)).await {
+        let read = tokio::select! {
+            // A request that has come is answered.
+            biased;
+            read = timeout(IDLE, bounded.read_until(b'\n', &mut line)) => read,
+            () = places.wanted() => return Ok(()),
+        };
+        match read {
             Err(_) | Ok(Ok(0)) => return Ok(()),
             Ok(result) => result?,
         };

@@ -72,6 +72,20 @@ async fn every_command_goes_there_and_back() {
 }
 
 #[tokio::test]
+async fn many_half_requests_do_not_keep_a_command_out() {
+    let running = running().await;
+    let mut half = Vec::new();
+    for _ in 0..server::MAX_CONNECTIONS + 8 {
+        let mut stream = tokio::net::UnixStream::connect(&running.path).await.unwrap();
+        stream.write_all(b"{\"v\":").await.unwrap();
+        half.push(stream);
+    }
+    let asked = async { Client::connect(&running.path).await.unwrap().ask::<Status>(Ask::Status).await.unwrap() };
+    let limit = std::time::Duration::from_secs(5);
+    assert_eq!(tokio::time::timeout(limit, asked).await.unwrap(), sample());
+}
+
+#[tokio::test]
 async fn refusals_come_as_sentences() {
     let running = running().await;
     let mut client = Client::connect(&running.path).await.unwrap();
