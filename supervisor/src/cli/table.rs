@@ -43,8 +43,12 @@ pub fn table(status: &Status) -> String {
     for row in &rows {
         push_row(std::array::from_fn(|i| row[i].as_str()));
     }
+    // A slot's last death is told once, however many workers of the slot still drain.
+    let mut told = None;
     for worker in &status.workers {
-        if let Some(death) = &worker.last_death {
+        if let Some(death) = &worker.last_death
+            && told.replace(worker.slot) != Some(worker.slot)
+        {
             describe(&mut out, worker, death);
         }
     }

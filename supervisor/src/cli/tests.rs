@@ -106,6 +106,15 @@ slot 1: generation 5 (pid 99) ended 0.5s ago, crash: exit status 101 (restarts: 
 }
 
 #[test]
+fn the_last_death_of_a_slot_is_told_once_though_old_workers_drain() {
+    let mut status = sample();
+    let mut draining = status.workers[1].clone();
+    draining.generation = roomd_wire::Generation(4);
+    status.workers.push(draining);
+    assert_eq!(table(&status).matches("generation 5 (pid 99) ended").count(), 1);
+}
+
+#[test]
 fn the_json_has_what_scripts_rely_on() {
     let json = serde_json::to_value(sample()).unwrap();
     for (pointer, expected) in [
