@@ -30,8 +30,6 @@ mod peek;
 mod refusal;
 mod refuse;
 pub mod router;
-#[cfg(test)]
-mod simulation;
 
 pub use balancer::{Balancer, BalancerConfig, BalancerStats};
 pub use handover::WorkerLink;

@@ -153,6 +153,7 @@ async fn receive_start(
 async fn serve(link: &WorkerLink, engine: &Engine, outbox: &Outbox) {
     let (over, mut drained) = oneshot::channel();
     let mut over = Some(over);
+    let mut short_of_descriptors = false;
     loop {
         let received = tokio::select! {
             received = link.recv() => received,
@@ -164,7 +165,12 @@ async fn serve(link: &WorkerLink, engine: &Engine, outbox: &Outbox) {
                     tokio::task::spawn_local(drain(engine.clone(), Duration::from_millis(within_ms), over));
                 }
             }
-            Ok(Some((message, descriptors))) => obey(engine, outbox, message, descriptors),
+            Ok(Some((message, descriptors))) => {
+                if let ToWorker::Connection { .. } = message {
+                    note_shortage(&mut short_of_descriptors, descriptors.is_empty());
+                }
+                obey(engine, outbox, message, descriptors);
+            }
             Err(error @ (LinkError::Decode(_) | LinkError::Encode(_) | LinkError::TooLarge(_))) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a message of the supervisor was ignored");
             }
@@ -174,6 +180,17 @@ async fn serve(link: &WorkerLink, engine: &Engine, outbox: &Outbox) {
                 return tokio::time::sleep(LAST_WORDS).await;
             }
         }
+    }
+}
+
+/// Logs once when descriptors run out, and once when there are some again.
+fn note_shortage(short: &mut bool, now: bool) {
+    match (std::mem::replace(short, now), now) {
+        (false, true) => {
+            tracing::error!("cannot take connections: raise the limit on open files (LimitNOFILE, ulimit -n)");
+        }
+        (true, false) => tracing::info!("connections are taken again"),
+        _ => {}
     }
 }
 
@@ -191,10 +208,7 @@ fn obey(engine: &Engine, outbox: &Outbox, message: ToWorker, descriptors: Vec<Ow
         }
         (ToWorker::Relay { .. }, Some(socket)) => engine.accept_relay(socket),
         // No descriptor was left for it. That this connection ends before it was accepted tells the supervisor so.
-        (ToWorker::Connection { id, .. }, None) => {
-            tracing::debug!(connection = id.0, "no descriptor is left for a connection: raise the limit on open files");
-            outbox.send(ToSupervisor::Closed { id });
-        }
+        (ToWorker::Connection { id, .. }, None) => outbox.send(ToSupervisor::Closed { id }),
         (ToWorker::Ping { nonce }, _) => outbox.send(ToSupervisor::Pong { nonce }),
         (message, _) => tracing::warn!(?message, "a message of the supervisor makes no sense here"),
     }

@@ -7,11 +7,8 @@ use std::{
 
 use roomd_wire::{ConnectionId, Generation, PeerAddress, SidHome, Slot, WorkerId};
 
-use crate::{
-    limits::Limits,
-    refusal::Refusal,
-    router::{Action, MAX_TRIES, Router},
-};
+use super::{Action, MAX_TRIES, Router};
+use crate::{limits::Limits, refusal::Refusal};
 
 const HOST: u16 = 1;
 const WAIT: Duration = Duration::from_secs(5);

@@ -1,0 +1,117 @@
+//! Single events, one after the other.
+
+#![allow(clippy::unwrap_used)]
+
+use roomd_wire::{Generation, Slot};
+
+use super::*;
+
+const WAIT: Duration = Duration::from_secs(10);
+
+fn worker(slot: u16) -> WorkerId {
+    WorkerId { slot: Slot(slot), generation: Generation(1) }
+}
+
+fn router(max_waiting: usize) -> Router {
+    Router::new(Limits::new(100, 100, vec![]), 1, WAIT, max_waiting)
+}
+
+fn arrive(router: &mut Router, now: Instant) -> ConnectionId {
+    let id = router.open(PeerAddress::Unix).unwrap();
+    router.place(id, None, now);
+    id
+}
+
+fn actions(router: &mut Router) -> Vec<Action> {
+    std::iter::from_fn(|| router.poll_action()).collect()
+}
+
+fn hand_over(connection: ConnectionId, to: WorkerId) -> Action {
+    Action::HandOver { connection, to }
+}
+
+fn no_worker(connection: ConnectionId) -> Action {
+    Action::Refuse { connection, refusal: Refusal::NoWorker }
+}
+
+#[test]
+fn connections_wait_for_the_first_worker_in_their_order() {
+    let (mut router, now) = (router(3), Instant::now());
+    let ids: Vec<_> = (0..3).map(|_| arrive(&mut router, now)).collect();
+    assert_eq!(actions(&mut router), []);
+    let one_too_many = arrive(&mut router, now);
+    assert_eq!(actions(&mut router), [no_worker(one_too_many)]);
+    router.add_worker(worker(0));
+    assert_eq!(actions(&mut router), ids.iter().map(|&id| hand_over(id, worker(0))).collect::<Vec<_>>());
+    assert_eq!(router.live(worker(0)), 3);
+    assert_eq!(router.poll_timeout(), None);
+}
+
+#[test]
+fn a_wait_in_vain_ends_with_a_refusal_at_its_time() {
+    let (mut router, now) = (router(10), Instant::now());
+    let first = arrive(&mut router, now);
+    let second = arrive(&mut router, now + WAIT / 2);
+    assert_eq!(router.poll_timeout(), Some(now + WAIT));
+    router.expire(now + WAIT - Duration::from_nanos(1));
+    assert_eq!(actions(&mut router), []);
+    router.expire(now + WAIT);
+    assert_eq!(actions(&mut router), [no_worker(first)]);
+    router.stop();
+    assert_eq!(actions(&mut router), [no_worker(second)]);
+    let late = arrive(&mut router, now);
+    assert_eq!(actions(&mut router), [no_worker(late)]);
+    assert_eq!(router.open_connections(), 0);
+}
+
+#[test]
+fn what_a_dead_worker_did_not_acknowledge_goes_to_others_but_not_for_ever() {
+    let (mut router, now) = (router(10), Instant::now());
+    router.add_worker(worker(0));
+    let taken = arrive(&mut router, now);
+    router.acknowledge(worker(0), taken);
+    let unlucky = arrive(&mut router, now);
+    actions(&mut router);
+    for slot in 1..u16::from(MAX_TRIES) {
+        router.add_worker(worker(slot));
+        router.remove_worker(worker(slot - 1), now);
+        assert_eq!(actions(&mut router), [hand_over(unlucky, worker(slot))]);
+        // A late word of the former owner changes nothing.
+        assert!(!router.acknowledge(worker(slot - 1), unlucky));
+        assert!(!router.close(worker(slot - 1), unlucky));
+    }
+    router.add_worker(worker(9));
+    router.remove_worker(worker(u16::from(MAX_TRIES) - 1), now);
+    assert_eq!(actions(&mut router), [no_worker(unlucky)]);
+    assert_eq!(router.open_connections(), 0);
+}
+
+#[test]
+fn what_a_worker_could_not_take_is_answered_here() {
+    let (mut router, now) = (router(10), Instant::now());
+    router.add_worker(worker(0));
+    let id = arrive(&mut router, now);
+    assert!(!router.close(worker(0), id), "its duplicate is needed");
+    let refuse = Action::Refuse { connection: id, refusal: Refusal::OutOfDescriptors };
+    assert_eq!(actions(&mut router), [hand_over(id, worker(0)), refuse]);
+    assert_eq!((router.live(worker(0)), router.open_connections()), (0, 0));
+}
+
+#[test]
+fn a_moved_connection_goes_where_it_was_moved_or_else_to_anyone() {
+    let (mut router, now) = (router(10), Instant::now());
+    let peer = PeerAddress::Ip([10, 0, 0, 1].into(), 5);
+    (0..3).for_each(|slot| router.add_worker(worker(slot)));
+    let id = router.open(peer).unwrap();
+    router.place(id, Some(SidHome { host: 1, worker: worker(0) }), now);
+    assert!(router.acknowledge(worker(0), id));
+    assert_eq!(router.take_for_move(worker(1), id), None, "it is not this one's");
+    assert_eq!(router.take_for_move(worker(0), id), Some(peer));
+    router.place_at(id, worker(2), now);
+    assert_eq!(actions(&mut router), [hand_over(id, worker(0)), hand_over(id, worker(2))]);
+    assert_eq!((router.live(worker(0)), router.live(worker(2))), (0, 1));
+    assert!(!router.close(worker(0), id));
+    assert!(router.acknowledge(worker(2), id));
+    assert!(router.close(worker(2), id));
+    assert_eq!(router.open_connections(), 0);
+}
