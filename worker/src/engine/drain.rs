@@ -22,7 +22,11 @@ impl Engine {
         let mut keys = self.drain_order();
         let step = within.mul_f64(SHARE).div_f64(keys.len().max(1) as f64);
         for (number, key) in (0u32..).zip(keys.drain(..)) {
-            tokio::time::sleep_until(start + step * number).await;
+            let due = start + step * number;
+            // Those that leave by themselves meanwhile need not be waited for.
+            while Instant::now() < due && self.session_count() > 0 {
+                tokio::time::sleep_until(due.min(Instant::now() + LOOK)).await;
+            }
             self.close(key, CloseReason::ServerShuttingDown);
         }
         while start.elapsed() < within && (self.session_count() > 0 || self.busy_connections() > 0) {

@@ -38,6 +38,29 @@ fn a_drain_is_spread_over_its_time_and_tells_why() {
 }
 
 #[test]
+fn a_drain_is_over_when_the_clients_have_left_by_themselves() {
+    run(|| async {
+        let cluster = Cluster::new();
+        let worker = cluster.worker(0, options()).await;
+        let start = Instant::now();
+        let client = || {
+            with_session(&worker, |socket| {
+                // Told to leave or not, all go a moment later.
+                std::thread::sleep(Duration::from_millis(300));
+                drop(socket.close(None));
+            })
+        };
+        let drain = async {
+            eventually("all are there", || worker.engine.session_count() == 3).await;
+            worker.tell(ToWorker::Drain { within_ms: 20_000 }, None).await;
+        };
+        tokio::join!(client(), client(), client(), drain);
+        eventually("the worker has left", || worker.ended.get()).await;
+        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    });
+}
+
+#[test]
 fn polling_sessions_are_served_until_they_are_closed() {
     run(|| async {
         let cluster = Cluster::new();
