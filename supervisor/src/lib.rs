@@ -20,6 +20,7 @@ pub mod control;
 pub mod hub;
 mod last_words;
 mod limits;
+mod log_writer;
 pub mod logging;
 mod places;
 mod reaper;
@@ -71,7 +72,7 @@ pub fn run(app: impl FnOnce() -> App) -> ExitCode {
 fn carry_out(asked: Asked, app: impl FnOnce() -> App) -> Result<ExitCode, Failure> {
     match asked {
         Asked::Up(flags) => {
-            logging::start(&Environment::of_process())?;
+            let _last_lines = logging::start_in_background(&Environment::of_process())?;
             up(Sources::of_process(flags))
         }
         Asked::Worker => {

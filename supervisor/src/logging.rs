@@ -2,7 +2,9 @@
 
 use std::{
     fmt,
-    io::{IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _, Write},
+    sync::OnceLock,
+    time::Duration,
 };
 
 use roomd_wire::WorkerId;
@@ -16,7 +18,10 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::config::{Environment, Problems};
+use crate::{
+    config::{Environment, Problems},
+    log_writer::LogWriter,
+};
 
 /// Tells a worker, whose standard error is a pipe to the supervisor, how the supervisor's own log looks.
 pub const STYLE_VARIABLE: &str = "ROOMD_LOG_STYLE";
@@ -60,6 +65,42 @@ impl Style {
     }
 }
 
+/// How long the last lines may take when the program ends.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// The supervisor's way to standard error; a worker, whose output is always read, writes to it directly.
+static WRITER: OnceLock<LogWriter> = OnceLock::new();
+
+/// Sees to it that the last lines are written before the program ends.
+pub struct LastLines(());
+
+impl Drop for LastLines {
+    fn drop(&mut self) {
+        if let Some(writer) = WRITER.get() {
+            writer.flush(LAST_LINES);
+        }
+    }
+}
+
+/// Starts logging in the supervisor: without ever waiting for standard error.
+pub fn start_in_background(environment: &Environment) -> Result<LastLines, Problems> {
+    let tell_lost = |lost| tracing::warn!(lost, "lines of this log were lost: standard error was not read");
+    match LogWriter::start(io::stderr(), tell_lost) {
+        Ok(writer) => drop(WRITER.set(writer)),
+        Err(error) => drop(writeln!(io::stderr(), "the log is written without a thread of its own: {error}")),
+    }
+    start(environment)?;
+    Ok(LastLines(()))
+}
+
+/// Where lines go.
+fn output() -> Box<dyn Write> {
+    match WRITER.get() {
+        Some(writer) => Box::new(writer.clone()),
+        None => Box::new(io::stderr()),
+    }
+}
+
 /// Starts logging. `ROOMD_LOG`, else `RUST_LOG`, says what is logged; the default is `info`.
 pub fn start(environment: &Environment) -> Result<(), Problems> {
     let filter = match ["ROOMD_LOG", "RUST_LOG"].into_iter().find_map(|name| Some((name, environment.text(name)?))) {
@@ -71,8 +112,7 @@ pub fn start(environment: &Environment) -> Result<(), Problems> {
     };
     let style = Style::choose(environment, std::io::stderr().is_terminal());
     // Without log_internal_errors(false) a closed standard error would be answered with a panic.
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(output).log_internal_errors(false);
     // A second start in one process, as in tests, keeps the first.
     let _ = match style {
         Style::Terminal => builder.with_ansi(true).with_target(false).try_init(),
@@ -88,8 +128,9 @@ pub fn start(environment: &Environment) -> Result<(), Problems> {
 /// Passes on a line that a worker wrote, with its slot and generation. A priority in front stays in front.
 pub fn worker_line(id: WorkerId, line: &str) {
     let priority = line.get(..3).filter(|start| start.starts_with('<') && start.ends_with('>')).unwrap_or("");
+    let line = format!("{priority}[{id}] {}\n", &line[priority.len()..]);
     // Without standard error there is nobody to tell.
-    let _ = writeln!(std::io::stderr().lock(), "{priority}[{id}] {}", &line[priority.len()..]);
+    let _ = output().write_all(line.as_bytes());
 }
 
 /// Puts the priority in front, as journald reads it from standard error.
