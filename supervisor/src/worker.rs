@@ -269,3 +269,89 @@ fn exit_of(status: ExitStatus) -> Exit {
         None => Exit::Code(status.code().unwrap_or(1)),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Instant};
+
+    use roomd_wire::{Generation, Slot};
+    use tokio::{runtime, task::LocalSet};
+
+    use super::*;
+    use crate::config::Config;
+
+    const ID: WorkerId = WorkerId { slot: Slot(0), generation: Generation(1) };
+
+    /// Starts a shell script in place of a worker, and waits for its end: how that was, and what it wrote.
+    fn run(script: &str, meanwhile: impl AsyncFnOnce(&Worker)) -> (Exit, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let executable = folder.path().join("worker");
+        fs::write(&executable, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&executable, fs::Permissions::from_mode(0o700)).unwrap();
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            let balancer = Balancer::new(Config::with_defaults("/nowhere".into(), 1).for_balancer());
+            let (events, mut received) = mpsc::channel(8);
+            let worker = Program { executable }.start(ID, &balancer, &events).unwrap();
+            meanwhile(&worker).await;
+            let ended = tokio::time::timeout(Duration::from_secs(20), received.recv()).await;
+            let Ok(Some((ID, FromWorker::Ended(exit)))) = ended else { panic!("{ended:?}") };
+            let words = worker.last_words.borrow().lines();
+            (exit, words)
+        })
+    }
+
+    fn is_alive(pid: &str) -> bool {
+        // A zombie is only a number: whoever is process 1 here may take its time.
+        let stat = fs::read_to_string(Path::new("/proc").join(pid).join("stat"));
+        stat.is_ok_and(|stat| !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" Z")))
+    }
+
+    #[test]
+    fn its_end_is_told_after_all_that_it_wrote() {
+        let (exit, words) = run("echo one; echo two >&2; exit 3", async |_| {});
+        assert_eq!(exit, Exit::Code(3));
+        assert!(words.contains(&"one".into()) && words.contains(&"two".into()), "{words:?}");
+        let (exit, _) = run("kill -SEGV $$", async |_| {});
+        assert_eq!(exit, Exit::Signal(11, "SIGSEGV"));
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut_and_what_follows_is_still_read() {
+        let (_, words) = run("head -c 9000 /dev/zero | tr '\\0' x; echo; echo after", async |_| {});
+        assert_eq!(words.last().unwrap(), "after");
+        assert!(words.iter().all(|line| line.len() <= 500));
+    }
+
+    #[test]
+    fn what_it_started_ends_with_it_and_does_not_delay_the_news() {
+        let begin = Instant::now();
+        let (exit, words) = run("sleep 600 & echo $!", async |_| {});
+        assert_eq!(exit, Exit::Code(0));
+        assert!(begin.elapsed() < LAST_WORDS_WAIT, "its output was held open");
+        assert!(!is_alive(&words[0]), "{words:?}");
+    }
+
+    #[test]
+    fn one_that_leaves_the_group_and_holds_the_output_delays_the_news_only_a_little() {
+        let (exit, words) = run("setsid sleep 5 & sleep 0.2; echo done", async |_| {});
+        assert_eq!((exit, &words[..]), (Exit::Code(0), &["done".to_owned()][..]));
+    }
+
+    #[test]
+    fn a_stopped_process_sees_the_term_when_it_is_followed_by_cont() {
+        let script = "trap 'echo left; exit 7' TERM; kill -STOP $$; sleep 600 & wait";
+        let (exit, words) = run(script, async |worker| {
+            let stopped = async || {
+                while !fs::read_to_string(format!("/proc/{}/stat", worker.pid)).unwrap().contains(") T ") {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), stopped()).await.unwrap();
+            worker.signal_group(Signal::SIGTERM);
+            worker.signal_group(Signal::SIGCONT);
+        });
+        assert_eq!((exit, words.last().unwrap().as_str()), (Exit::Code(7), "left"));
+    }
+}
