@@ -75,6 +75,7 @@ pub enum StartError {
 /// Runs a worker to its end. `assemble` builds the layers above the engine, inside the event loop; its error is told to the
 /// supervisor in one line.
 pub fn run(assemble: impl FnOnce(Setup<'_>) -> Result<Layers, String>) -> ExitCode {
+    continue_when_orphaned();
     let result = take_control_socket().map_err(StartError::ControlSocket).and_then(|socket| {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
@@ -86,6 +87,13 @@ pub fn run(assemble: impl FnOnce(Setup<'_>) -> Result<Layers, String>) -> ExitCo
             tracing::error!(error = &error as &dyn std::error::Error, "this worker ends");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Asks the system to continue this process when the supervisor dies: a stopped one would not see the end of file.
+fn continue_when_orphaned() {
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::CONT)) {
+        tracing::debug!(%error, "a stopped worker would outlive its supervisor");
     }
 }
 

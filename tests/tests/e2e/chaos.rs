@@ -71,6 +71,18 @@ fn a_dead_supervisor_leaves_no_orphan() {
 }
 
 #[test]
+fn a_stopped_worker_does_not_outlive_its_supervisor() {
+    let mut cluster = Cluster::start(1);
+    let pids = cluster.worker_pids();
+    cluster.run(&["kill", "0", "--signal", "STOP"]);
+    cluster.signal(Signal::SIGKILL);
+    cluster.await_end(Duration::from_secs(5));
+    eventually("the worker is gone", || {
+        pids.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()).then_some(())
+    });
+}
+
+#[test]
 fn a_stop_ends_all_within_the_grace_even_a_stopped_worker() {
     let mut cluster = Cluster::build(2).config("[cluster]\ngrace = \"2s\"\n").start();
     let pids = cluster.worker_pids();

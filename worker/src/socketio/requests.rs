@@ -170,7 +170,9 @@ impl Io {
         let passing = &self.0.passing;
         if passing.get() >= MAX_PASSED_REQUESTS {
             // Whoever asks gets no answer from here, and learns it when its time is over.
-            tracing::warn!(limit = MAX_PASSED_REQUESTS, "too many broadcasts of other servers wait for answers");
+            if !self.0.passing_full.replace(true) {
+                tracing::warn!(limit = MAX_PASSED_REQUESTS, "too many broadcasts of other servers wait for answers");
+            }
             if let Some((rooms, except)) = names(target) {
                 self.0.deliver(namespace, &rooms, &except, flags.volatile, &packet.encode(None));
             }
@@ -187,6 +189,9 @@ impl Io {
                     io.respond(namespace, request_id.as_deref(), ResponseBody::Ack(answer));
                 }
                 io.0.passing.set(io.0.passing.get() - 1);
+                if io.0.passing.get() == 0 {
+                    io.0.passing_full.set(false);
+                }
             });
         }
     }

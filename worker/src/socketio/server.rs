@@ -61,6 +61,8 @@ pub(super) struct Inner {
     pub(super) heard: RefCell<Heard>,
     /// How many broadcasts of other servers wait for answers of clients here.
     pub(super) passing: Cell<usize>,
+    /// There were too many of them, and the log has said so; until none is left.
+    pub(super) passing_full: Cell<bool>,
 }
 
 /// A namespace as the application declared it. Never changes.
@@ -143,6 +145,7 @@ impl Inner {
             sequence: Cell::new(0),
             heard: RefCell::default(),
             passing: Cell::new(0),
+            passing_full: Cell::new(false),
         }
     }
 
@@ -157,6 +160,8 @@ impl Inner {
             bus.subscribe(channels.response());
             bus.subscribe(channels.own_response());
         }
+        // Written before this worker says that it is ready: what is published from then on reaches it.
+        bus.flush();
         let first = self.bus.set(bus).is_ok();
         debug_assert!(first, "a server has one bus");
         self.engine.schedule_flush();
