@@ -149,7 +149,12 @@ thread_local! {
 /// Reads one packet, in one call of the system: there are two or three for each connection.
 fn receive_packet<R>(socket: BorrowedFd<'_>, read: impl FnOnce(&[u8], Vec<OwnedFd>) -> R) -> io::Result<R> {
     PACKET.with_borrow_mut(|packet| {
-        let (length, descriptors) = receive_into(socket, packet)?;
+        let received = match receive_into(socket, packet) {
+            // The other side left something unread when it was closed. That is told once, and before what it still said.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => receive_into(socket, packet),
+            received => received,
+        };
+        let (length, descriptors) = received?;
         Ok(read(&packet[..length], descriptors))
     })
 }
@@ -222,6 +227,18 @@ mod tests {
             let (message, _) = supervisor.recv().await.unwrap().unwrap();
             assert_eq!(message, ToSupervisor::Accepted { id: ConnectionId(id) });
         }
+        assert!(supervisor.recv().await.unwrap().is_none());
+    }
+
+    /// A process that is killed leaves unread what was on its way to it, and the system tells that first.
+    #[tokio::test]
+    async fn what_a_dead_peer_said_is_read_although_it_did_not_read_all() {
+        let (supervisor, worker) = pair();
+        supervisor.try_send(&ToWorker::Ping { nonce: 1 }, &[]).unwrap();
+        worker.try_send(&ToSupervisor::Accepted { id: ConnectionId(1) }, &[]).unwrap();
+        drop(worker);
+        let (message, _) = supervisor.recv().await.unwrap().unwrap();
+        assert_eq!(message, ToSupervisor::Accepted { id: ConnectionId(1) });
         assert!(supervisor.recv().await.unwrap().is_none());
     }
 

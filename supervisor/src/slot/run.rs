@@ -178,8 +178,10 @@ impl Run {
         now: Instant,
         actions: &mut impl Extend<Action>,
     ) {
-        if matches!(self.phase, Phase::Starting | Phase::Ready) {
-            self.verdict = Some((cause, detail));
+        match self.phase {
+            Phase::Starting | Phase::Ready => self.verdict = Some((cause, detail)),
+            Phase::Draining | Phase::Terminating => {}
+            Phase::Killing => return,
         }
         self.kill(timing, now, actions);
     }

@@ -317,6 +317,8 @@ fn a_process_that_cannot_be_killed_is_left_behind() {
     let mut hand = Hand::ready(1);
     let killed = hand.silence(HANG + Duration::from_secs(2));
     assert_eq!(killed.last(), Some(&KillGroup(id(0, 1))));
+    let again = hand.say(id(0, 1), RunEvent::Unusable(DeathCause::Crash, "its socket failed".into()));
+    assert_eq!(again, [], "it has been killed");
     let actions = hand.silence(Duration::from_secs(5));
     assert_eq!(actions.last(), Some(&Spawn(id(0, 2))), "{actions:?}");
     assert_eq!(hand.say(id(0, 2), RunEvent::Ready), [AddToBalancer(id(0, 2))]);
