@@ -30,6 +30,7 @@ pub mod status;
 pub mod supervise;
 mod up;
 mod worker;
+mod worker_output;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! The log: on standard error, readable on a terminal, ready for journald where that reads it.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     io::{self, IsTerminal as _, Write},
     sync::OnceLock,
     time::Duration,
@@ -125,12 +125,16 @@ pub fn start(environment: &Environment) -> Result<(), Problems> {
     Ok(())
 }
 
-/// Passes on a line that a worker wrote, with its slot and generation. A priority in front stays in front.
-pub fn worker_line(id: WorkerId, line: &str) {
+/// Adds a line that a worker wrote, with its slot and generation. A priority in front stays in front.
+pub fn format_worker_line(log: &mut String, id: WorkerId, line: &str) {
     let priority = line.get(..3).filter(|start| start.starts_with('<') && start.ends_with('>')).unwrap_or("");
-    let line = format!("{priority}[{id}] {}\n", &line[priority.len()..]);
+    let _ = writeln!(log, "{priority}[{id}] {}", &line[priority.len()..]);
+}
+
+/// Writes whole lines, as they are.
+pub fn write_lines(lines: &str) {
     // Without standard error there is nobody to tell.
-    let _ = output().write_all(line.as_bytes());
+    let _ = output().write_all(lines.as_bytes());
 }
 
 /// Puts the priority in front, as journald reads it from standard error.

@@ -129,7 +129,7 @@ pub enum DeathCause {
 pub struct Death {
     /// Which run.
     pub generation: Generation,
-    /// Its process.
+    /// Its process; 0 if none could be started.
     pub pid: u32,
     /// Why.
     pub cause: DeathCause,

@@ -3,7 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     ffi::OsStr,
-    io,
+    fmt, io,
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     process::{ExitStatus, Stdio},
@@ -19,7 +19,6 @@ use roomd_balancer::Balancer;
 use roomd_wire::{Link, Readiness, ToSupervisor, ToWorker, WorkerId, WorkerStats};
 use rustix::process::PidfdFlags;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
     process::{Child, Command},
     sync::mpsc,
     task::{JoinHandle, spawn_local},
@@ -29,14 +28,13 @@ use crate::{
     last_words::LastWords,
     logging::{self, Style},
     slot::Exit,
+    worker_output::read_output,
 };
 
 /// What a dead worker still said is read for at most this long: a process that it left behind could hold its socket open.
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
 /// Between two signals that would be taken for one if the first had not been seen yet.
 const SECOND_SIGNAL_AFTER: Duration = Duration::from_millis(50);
-/// Longer lines of output are cut into pieces.
-const LINE_BYTES: u64 = 8 * 1024;
 
 /// The control socket, seen from here.
 pub type WorkerLink = Link<ToWorker, ToSupervisor>;
@@ -99,12 +97,18 @@ impl Program {
         let link = Rc::new(link);
         let last_words = Rc::new(RefCell::new(LastWords::default()));
         let output = [
-            child.stdout.take().map(|pipe| spawn_local(read_output(id, BufReader::new(pipe), last_words.clone()))),
-            child.stderr.take().map(|pipe| spawn_local(read_output(id, BufReader::new(pipe), last_words.clone()))),
+            child.stdout.take().map(|pipe| spawn_local(read_output(id, pipe, last_words.clone()))),
+            child.stderr.take().map(|pipe| spawn_local(read_output(id, pipe, last_words.clone()))),
         ];
         let reader = spawn_local(read_link(id, link.clone(), balancer.clone(), events.clone()));
         spawn_local(await_end(id, child, reader, output.into_iter().flatten().collect(), events.clone()));
         Ok(Worker { pid, link, stats: RefCell::default(), last_words, greeted: Cell::new(false) })
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.executable.display().fmt(f)
     }
 }
 
@@ -197,22 +201,6 @@ async fn read_link(id: WorkerId, link: Rc<WorkerLink>, balancer: Rc<Balancer>, e
             // This process had no descriptor left for it.
             ToSupervisor::Move { id: connection, .. } => balancer.closed(id, connection),
             other => drop(events.send((id, FromWorker::Said(other, descriptors))).await),
-        }
-    }
-}
-
-async fn read_output(id: WorkerId, mut pipe: BufReader<impl AsyncRead + Unpin>, last_words: Rc<RefCell<LastWords>>) {
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        match (&mut pipe).take(LINE_BYTES).read_until(b'\n', &mut line).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {
-                let text = String::from_utf8_lossy(&line);
-                let text = text.trim_end();
-                last_words.borrow_mut().push(text);
-                logging::worker_line(id, text);
-            }
         }
     }
 }

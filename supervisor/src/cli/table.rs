@@ -81,13 +81,13 @@ fn describe(out: &mut String, worker: &WorkerStatus, death: &Death) {
     let causes: Vec<String> =
         worker.restarts_by_cause.iter().map(|(cause, count)| format!("{count} {cause}")).collect();
     let causes = if causes.is_empty() { String::new() } else { format!(" (restarts: {})", causes.join(", ")) };
+    let pid = if death.pid == 0 { String::new() } else { format!(" (pid {})", death.pid) };
     line(
         out,
         format_args!(
-            "\nslot {}: generation {} (pid {}) ended {} ago, {}: {}{causes}",
+            "\nslot {}: generation {}{pid} ended {} ago, {}: {}{causes}",
             worker.slot,
             death.generation,
-            death.pid,
             duration(death.ago_s),
             death.cause,
             printable(&death.detail)

@@ -198,9 +198,11 @@ impl Supervisor {
                 tracing::info!(worker = %id, pid = worker.pid, "started");
                 self.workers.insert(id, worker);
             }
-            Err(error) => {
-                self.fleet.handle(id, RunEvent::SpawnFailed(format!("cannot start: {error}")), Instant::now())
-            }
+            Err(error) => self.fleet.handle(
+                id,
+                RunEvent::SpawnFailed(format!("cannot start {}: {error}", self.program)),
+                Instant::now(),
+            ),
         }
     }
 
