@@ -19,13 +19,13 @@ use crate::{
 /// Runs the cluster until it is stopped.
 pub fn up(sources: Sources) -> Result<(), Failure> {
     let config = sources.load()?;
-    tell_of_few_descriptors(&config);
     // One thread for all that the supervisor does; the hub has its own.
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
     runtime.block_on(tokio::task::LocalSet::new().run_until(run(sources, config)))
 }
 
 async fn run(sources: Sources, config: Config) -> Result<(), Failure> {
+    let descriptors = limits::raise_descriptors();
     let control = ControlSocket::bind(&config.control).map_err(Failure::runtime)?;
     let admin = match config.admin {
         Some(address) => Some(Admin::bind(address).map_err(Failure::runtime)?),
@@ -35,6 +35,10 @@ async fn run(sources: Sources, config: Config) -> Result<(), Failure> {
     let listeners = bind(&config.listen)?;
     let addresses: Vec<ListenAddress> = listeners.iter().filter_map(|listener| listener.local_address().ok()).collect();
     cli::print(&start_line(&config, &addresses, admin_url.as_deref()));
+    // Now that nothing is left to fail with an error of its own: that is then the only line.
+    if let Some(limit) = descriptors {
+        tell_of_few_descriptors(limit, &config);
+    }
 
     let (commands, receiver) = Commands::channel();
     let mut services = JoinSet::new();
@@ -121,8 +125,7 @@ fn page_url(address: &ListenAddress) -> Option<String> {
     }
 }
 
-fn tell_of_few_descriptors(config: &Config) {
-    let Some(limit) = limits::raise_descriptors() else { return };
+fn tell_of_few_descriptors(limit: u64, config: &Config) {
     let per_worker = u64::from(config.max_connections) / u64::from(config.workers);
     if limit < per_worker {
         tracing::info!(

@@ -49,6 +49,8 @@ fn every_failure_has_its_exit_code_and_one_line() {
         let last = ended.err.lines().last().unwrap();
         assert_eq!(ended.code, code, "{line}: {}", ended.err);
         assert!(last.starts_with("roomd: ") && last.contains(words), "{line}: {}", ended.err);
+        // Only the command line's errors go on, with a hint and the usage.
+        assert!(code == 2 || ended.err.lines().count() == 1, "{line}: {}", ended.err);
         assert!(ended.err.lines().filter(|line| line.starts_with("roomd: ")).count() == 1, "{line}: {}", ended.err);
         assert!(!ended.err.contains("secret"), "{line}: {}", ended.err);
     }

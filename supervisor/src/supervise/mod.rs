@@ -231,8 +231,7 @@ impl Supervisor {
             return tracing::info!(worker = %id, pid = worker.pid, "ended as asked");
         };
         let last_words = worker.last_words.borrow();
-        let said = last_words.telling().unwrap_or("");
-        tracing::error!(worker = %id, pid = worker.pid, %cause, %detail, last_words = said, "died");
+        tracing::error!(worker = %id, pid = worker.pid, %cause, %detail, last_words = last_words.telling(), "died");
         self.remember_death(id, worker.pid, cause, detail, last_words.lines());
     }
 
@@ -430,7 +429,7 @@ impl OptionalHubEvents {
     }
 }
 
-/// What a signal to the supervisor means.
+/// For ever without a time.
 async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,

@@ -128,10 +128,9 @@ fn a_program_that_cannot_start_ends_the_cluster_with_its_own_words() {
     for (how, words) in
         [("exit", "no database"), ("oh no", "the application panics: oh no"), ("hang", "not ready within 1s")]
     {
-        let mut cluster =
-            Cluster::build(2).program("test_app").config("[cluster]\nstart_timeout = \"1s\"\n").prepare(|folder| {
-                fs::write(folder.join("fail"), how).unwrap();
-            });
+        let config = "[cluster]\nstart_timeout = \"1s\"\n";
+        let cluster = Cluster::build(2).program("test_app").config(config).environment("RUST_BACKTRACE", "1");
+        let mut cluster = cluster.prepare(|folder| fs::write(folder.join("fail"), how).unwrap());
         let ended = cluster.await_end(Duration::from_secs(60));
         assert_eq!(ended.code(), Some(1), "{}", cluster.log());
         let log = cluster.log();
