@@ -123,3 +123,14 @@ pub enum RequestError<T> {
     #[error("write the request")]
     Write(#[from] crate::adapter::codec::WriteError),
 }
+
+impl<T> RequestError<T> {
+    /// The same with other partial answers, where there are some.
+    pub(super) fn map_partial(self, change: impl FnOnce(Answers<T>) -> Answers<T>) -> Self {
+        match self {
+            RequestError::Timeout { within, partial } => RequestError::Timeout { within, partial: change(partial) },
+            RequestError::Bus { source, partial } => RequestError::Bus { source, partial: change(partial) },
+            other @ (RequestError::Encode(_) | RequestError::Write(_)) => other,
+        }
+    }
+}

@@ -24,62 +24,26 @@ use crate::{
 };
 
 impl Io {
-    /// See [`super::Broadcast::sockets_join`].
-    pub(super) fn sockets_join(
-        &self,
-        namespace: NamespaceIndex,
-        target: Selector,
-        rooms: &[Room],
-        local: bool,
-    ) -> Result<(), WriteError> {
-        self.join_here(namespace, &target, rooms);
-        self.order(namespace, RequestBody::Join { target, rooms: rooms.to_vec() }, local)
-    }
-
-    /// See [`super::Broadcast::sockets_leave`].
-    pub(super) fn sockets_leave(
-        &self,
-        namespace: NamespaceIndex,
-        target: Selector,
-        rooms: &[Room],
-        local: bool,
-    ) -> Result<(), WriteError> {
-        self.leave_here(namespace, &target, rooms);
-        self.order(namespace, RequestBody::Leave { target, rooms: rooms.to_vec() }, local)
-    }
-
-    /// See [`super::Broadcast::disconnect_sockets`].
-    pub(super) fn disconnect_sockets(
-        &self,
-        namespace: NamespaceIndex,
-        target: Selector,
-        close: bool,
-        local: bool,
-    ) -> Result<(), WriteError> {
+    /// Makes sockets join or leave rooms, or disconnects them: on the other servers, unless it is `local`, and here.
+    pub(super) fn order(&self, namespace: NamespaceIndex, body: RequestBody, local: bool) -> Result<(), WriteError> {
+        let request = Request { uid: Some(self.0.declared(namespace).uid.clone()), request_id: None, body };
         // First elsewhere: a handler that runs here may change who is meant.
-        let result = self.order(namespace, RequestBody::Disconnect { target: target.clone(), close }, local);
-        self.disconnect_here(namespace, &target, close);
-        result
+        let published = if local { Ok(()) } else { self.publish_request(namespace, &request) };
+        self.carry_out(namespace, request);
+        published
     }
 
-    /// Publishes what needs no answer.
-    fn order(&self, namespace: NamespaceIndex, body: RequestBody, local: bool) -> Result<(), WriteError> {
-        if !local {
-            self.publish_request(namespace, None, body)?;
-        }
-        Ok(())
+    /// Publishes an event for the other servers' own handlers.
+    pub(super) fn server_side_emit(&self, namespace: NamespaceIndex, data: Data) -> Result<(), WriteError> {
+        let uid = Some(self.0.declared(namespace).uid.clone());
+        let body = RequestBody::ServerSideEmit { data };
+        self.publish_request(namespace, &Request { uid, request_id: None, body })
     }
 
-    pub(super) fn publish_request(
-        &self,
-        namespace: NamespaceIndex,
-        request_id: Option<String>,
-        body: RequestBody,
-    ) -> Result<(), WriteError> {
-        let declared = self.0.declared(namespace);
-        let message = Request { uid: Some(declared.uid.clone()), request_id, body }.encode()?;
+    fn publish_request(&self, namespace: NamespaceIndex, request: &Request) -> Result<(), WriteError> {
+        let message = request.encode()?;
         if let Some(bus) = self.0.bus.get() {
-            bus.publish(declared.channels.request(), &message);
+            bus.publish(self.0.declared(namespace).channels.request(), &message);
             self.0.engine.schedule_flush();
         }
         Ok(())
@@ -102,7 +66,8 @@ impl Io {
         let (pending, answers) = Pending::new();
         self.0.state.borrow_mut().namespaces[usize::from(namespace)].pending.insert(id.clone(), pending);
         let asked = Asked { io: self.clone(), namespace, id: id.clone(), answers };
-        self.publish_request(namespace, Some(id), body)?;
+        let uid = Some(self.0.declared(namespace).uid.clone());
+        self.publish_request(namespace, &Request { uid, request_id: Some(id), body })?;
         Ok(asked)
     }
 
@@ -173,10 +138,12 @@ impl Io {
             ResponseBody::Sockets(sockets) => sockets.is_empty(),
             _ => false,
         });
-        let mut found = found.await?;
-        found.answers.sort_unstable();
-        found.answers.dedup();
-        Ok(found)
+        let each_once = |mut answers: Answers<String>| {
+            answers.answers.sort_unstable();
+            answers.answers.dedup();
+            answers
+        };
+        found.await.map(each_once).map_err(|error| error.map_partial(each_once))
     }
 
     /// See [`super::Namespaced::server_side_emit_with_ack`].
@@ -196,14 +163,8 @@ impl Io {
         let body = RequestBody::ServerSideEmit { data };
         // This server does not answer itself.
         let others = |answers: Answers<_>| Answers { expected: answers.expected - 1, ..answers };
-        match self.gather(namespace, false, within, body, Vec::new(), take).await {
-            Ok(answers) => Ok(others(answers)),
-            Err(RequestError::Timeout { within, partial }) => {
-                Err(RequestError::Timeout { within, partial: others(partial) })
-            }
-            Err(RequestError::Bus { source, partial }) => Err(RequestError::Bus { source, partial: others(partial) }),
-            Err(other) => Err(other),
-        }
+        let answers = self.gather(namespace, false, within, body, Vec::new(), take).await;
+        answers.map(others).map_err(|error| error.map_partial(others))
     }
 
     /// See [`super::Broadcast::emit_with_ack`].

@@ -11,7 +11,7 @@ use super::{
     server::NamespaceIndex,
 };
 use crate::{
-    adapter::codec::{Flags, RemoteSocket, Room, Selector, WriteError},
+    adapter::codec::{Flags, RemoteSocket, RequestBody, Room, Selector, WriteError},
     protocol::{Data, EncodeError},
 };
 
@@ -122,7 +122,8 @@ impl<'a> Broadcast<'a> {
     /// # Errors
     /// Where the order to the other servers cannot be written.
     pub fn sockets_join(&self, room: &str) -> Result<(), WriteError> {
-        self.io.sockets_join(self.namespace, self.selector(), &[Room::from(room)], self.local)
+        let body = RequestBody::Join { target: self.selector(), rooms: vec![Room::from(room)] };
+        self.io.order(self.namespace, body, self.local)
     }
 
     /// Makes these sockets leave a room.
@@ -130,7 +131,8 @@ impl<'a> Broadcast<'a> {
     /// # Errors
     /// Where the order to the other servers cannot be written.
     pub fn sockets_leave(&self, room: &str) -> Result<(), WriteError> {
-        self.io.sockets_leave(self.namespace, self.selector(), &[Room::from(room)], self.local)
+        let body = RequestBody::Leave { target: self.selector(), rooms: vec![Room::from(room)] };
+        self.io.order(self.namespace, body, self.local)
     }
 
     /// Makes these sockets leave the namespace; with `close` their sessions end.
@@ -138,7 +140,8 @@ impl<'a> Broadcast<'a> {
     /// # Errors
     /// Where the order to the other servers cannot be written.
     pub fn disconnect_sockets(&self, close: bool) -> Result<(), WriteError> {
-        self.io.disconnect_sockets(self.namespace, self.selector(), close, self.local)
+        let body = RequestBody::Disconnect { target: self.selector(), close };
+        self.io.order(self.namespace, body, self.local)
     }
 
     fn selector(&self) -> Selector {

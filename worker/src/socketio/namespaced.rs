@@ -10,7 +10,7 @@ use super::{
     server::NamespaceIndex,
 };
 use crate::{
-    adapter::codec::{RequestBody, WriteError},
+    adapter::codec::WriteError,
     protocol::{Data, EncodeError},
 };
 
@@ -52,7 +52,7 @@ impl<'a> Namespaced<'a> {
     /// Where a value has no JSON form, or the name may not be sent.
     pub fn server_side_emit(&self, event: &str, args: impl Serialize) -> Result<(), ServerEmitError> {
         let data = Data::event(event, &args)?;
-        Ok(self.io.publish_request(self.namespace, None, RequestBody::ServerSideEmit { data })?)
+        Ok(self.io.server_side_emit(self.namespace, data)?)
     }
 
     /// Sends an event to the other servers, and waits for an answer of each.

@@ -65,7 +65,8 @@ impl Io {
         }
     }
 
-    fn carry_out(&self, namespace: NamespaceIndex, request: Request) {
+    /// Does what another server asks, or this one wants done here too.
+    pub(super) fn carry_out(&self, namespace: NamespaceIndex, request: Request) {
         let Request { request_id, body, .. } = request;
         let respond = |body| self.respond(namespace, request_id.as_deref(), body);
         match body {
@@ -221,7 +222,7 @@ impl Io {
         members.rooms.select(&rooms, &except).map(|member| members.sockets[member as usize].id).collect()
     }
 
-    pub(super) fn join_here(&self, namespace: NamespaceIndex, target: &Selector, rooms: &[Room]) {
+    fn join_here(&self, namespace: NamespaceIndex, target: &Selector, rooms: &[Room]) {
         for id in self.selected(namespace, target) {
             for room in rooms.iter().filter_map(Room::text) {
                 // Refused ones are in the log.
@@ -230,13 +231,13 @@ impl Io {
         }
     }
 
-    pub(super) fn leave_here(&self, namespace: NamespaceIndex, target: &Selector, rooms: &[Room]) {
+    fn leave_here(&self, namespace: NamespaceIndex, target: &Selector, rooms: &[Room]) {
         for id in self.selected(namespace, target) {
             rooms.iter().filter_map(Room::text).for_each(|room| self.0.leave_room(namespace, id, room));
         }
     }
 
-    pub(super) fn disconnect_here(&self, namespace: NamespaceIndex, target: &Selector, close: bool) {
+    fn disconnect_here(&self, namespace: NamespaceIndex, target: &Selector, close: bool) {
         for id in self.selected(namespace, target) {
             self.disconnect(namespace, id, close);
         }

@@ -250,6 +250,31 @@ fn a_silent_server_costs_the_time_and_the_others_answers_are_kept() {
 }
 
 #[test]
+fn a_list_of_rooms_names_each_once_whether_or_not_all_servers_answer() {
+    each_routing(2, |cluster, _| async move {
+        let clients = [cluster.client(0), cluster.client(1)];
+        clients.iter().zip(&cluster.workers).for_each(|((_, id), worker)| assert!(worker.socket(id).join("room")));
+        let ask = || async { cluster.workers[0].io.of("/").unwrap().timeout(SOON).all_rooms().await };
+        let mut all = vec![clients[0].1.clone(), clients[1].1.clone(), "room".to_owned()];
+        all.sort_unstable();
+        assert_eq!(ask().await.unwrap().answers, all);
+        cluster.hub.silent.set(1);
+        match ask().await {
+            Err(RequestError::Timeout { partial, .. }) => assert_eq!((partial.answers, partial.expected), (all, 3)),
+            other => panic!("{other:?}"),
+        }
+        cluster.hub.down.set(true);
+        match ask().await {
+            Err(RequestError::Bus { mut partial, .. }) => {
+                partial.answers.retain(|room| room != &clients[0].1);
+                assert_eq!(partial.answers, ["room"]);
+            }
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
 fn servers_tell_each_other_events_and_answer() {
     each_routing(3, |cluster, _| async move {
         let clients: Vec<_> = (0..3).map(|worker| cluster.client(worker).0).collect();
