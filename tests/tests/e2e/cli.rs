@@ -239,6 +239,18 @@ fn a_second_signal_ends_all_at_once() {
     });
 }
 
+/// The processes that a process is the parent of, zombies as well.
+fn children(parent: u32) -> Vec<u32> {
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let is_child = |pid: &u32| {
+        // It may be gone by now. Its name, in brackets, may hold anything.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let behind_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        behind_name.split(' ').nth(1) == Some(&parent.to_string())
+    };
+    pids.filter(is_child).collect()
+}
+
 #[test]
 fn as_the_first_process_of_a_container_it_reaps_orphans_and_stops() {
     let folder = tempfile::tempdir().unwrap();
@@ -256,6 +268,8 @@ fn as_the_first_process_of_a_container_it_reaps_orphans_and_stops() {
         "this test needs to be the first process of a namespace"
     );
     let mut container = unshare();
+    // What the shell started becomes roomd's, as orphans do.
+    container.args(["sh", "-c", "sleep 600 & sleep 600 & exec \"$0\" \"$@\""]);
     container.arg(program("roomd")).args(["up", "--workers", "2", "--listen", "127.0.0.1:0", "--admin", "off"]);
     let log = fs::File::create(folder.path().join("log")).unwrap();
     container.arg("--control").arg(&control).current_dir(folder.path()).stdout(log.try_clone().unwrap()).stderr(log);
@@ -268,6 +282,17 @@ fn as_the_first_process_of_a_container_it_reaps_orphans_and_stops() {
     assert!(waited.status.success(), "{}\n{}", String::from_utf8_lossy(&waited.stderr), log());
     let status = || serde_json::from_slice::<Value>(&ask(&["status", "--json"]).stdout).unwrap();
     assert_eq!(status()["supervisor"]["pid"], 1, "{}", log());
+
+    let first = children(container.id())[0];
+    let is_sleep = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap() == "sleep\n";
+    let sleeps: Vec<u32> = children(first).into_iter().filter(is_sleep).collect();
+    assert_eq!(sleeps.len(), 2);
+    // One ends by a real-time signal, which not every library can express.
+    for (signal, pid) in ["36", "9"].iter().zip(&sleeps) {
+        assert!(Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().unwrap().success());
+        eventually("the orphan is reaped", || (!children(first).contains(pid)).then_some(()));
+    }
+
     let old = status()["workers"][0]["pid"].clone();
     assert!(ask(&["kill", "0"]).status.success());
     eventually("the worker is replaced", || {
