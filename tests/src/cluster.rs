@@ -2,9 +2,10 @@
 
 use std::{
     fs::{self, File},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -14,37 +15,31 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::eventually_within;
+use crate::{eventually, eventually_within, program};
 
 /// How a cluster is started.
 pub struct ClusterBuilder {
     program: PathBuf,
+    /// A command that runs the one that is appended to it.
+    inside: Vec<String>,
     config: String,
+    listen: Option<&'static str>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
-    descriptors: Option<u64>,
+    log: Option<Stdio>,
 }
 
 /// A running cluster; killed with the value, and its log shown if the test fails.
 pub struct Cluster {
     process: Child,
-    address: SocketAddr,
-    admin: SocketAddr,
+    listening: OnceLock<Listening>,
     folder: tempfile::TempDir,
 }
 
-/// A program of this workspace, built before the tests.
-pub fn program(name: &str) -> PathBuf {
-    // Test executables are in target/PROFILE/deps.
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().unwrap().parent().unwrap().join(name);
-    assert!(path.exists(), "{} is missing: build it first, as tests/run does", path.display());
-    path
-}
-
-/// A port that was free a moment ago.
-pub fn temporary_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+/// Where it listens: the ports are its own choice.
+struct Listening {
+    clients: Vec<String>,
+    admin: String,
 }
 
 impl Cluster {
@@ -57,26 +52,45 @@ impl Cluster {
     pub fn build(workers: u16) -> ClusterBuilder {
         ClusterBuilder {
             program: program("roomd"),
+            inside: Vec::new(),
             config: String::new(),
+            listen: Some("127.0.0.1:0"),
             arguments: vec!["--workers".into(), workers.to_string()],
             environment: Vec::new(),
-            descriptors: None,
+            log: None,
         }
     }
 
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses()[0].parse().unwrap()
+    }
+
+    /// All listeners for clients, in the order in which they were asked for.
+    pub fn addresses(&self) -> &[String] {
+        &self.listening().clients
     }
 
     /// Where clients connect, as a URL.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.address())
     }
 
     /// The admin listener.
     pub fn admin(&self) -> SocketAddr {
-        self.admin
+        self.listening().admin.strip_prefix("http://").unwrap().parse().unwrap()
+    }
+
+    /// Waits until it listens; it does before its workers are ready.
+    fn listening(&self) -> &Listening {
+        self.listening.get_or_init(|| {
+            eventually("it tells where it listens", || {
+                let status: Value = serde_json::from_slice(&self.command(&["status", "--json"]).stdout).ok()?;
+                let clients = status["listeners"].as_array()?.iter();
+                let clients = clients.map(|listener| listener.as_str().unwrap().to_owned()).collect();
+                Some(Listening { clients, admin: status["admin"].as_str().unwrap_or_default().to_owned() })
+            })
+        })
     }
 
     /// The supervisor's process.
@@ -190,9 +204,27 @@ impl ClusterBuilder {
         self
     }
 
+    /// Without the usual listener of its own: what it is told otherwise says where it listens.
+    pub fn no_listener(mut self) -> Self {
+        self.listen = None;
+        self
+    }
+
+    /// Run by another command, as `sh -c …` runs what follows as `"$@"`. The process must stay or end with that command's.
+    pub fn inside(mut self, command: &[&str]) -> Self {
+        self.inside = command.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     /// At most so many descriptors for each of its processes.
-    pub fn descriptors(mut self, limit: u64) -> Self {
-        self.descriptors = Some(limit);
+    pub fn descriptors(self, limit: u64) -> Self {
+        // With a shell in front that lowers the limit, where there is one.
+        self.inside(&["sh", "-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")])
+    }
+
+    /// Where standard error goes instead of into [`Cluster::log`].
+    pub fn log_to(mut self, log: impl Into<Stdio>) -> Self {
+        self.log = Some(log.into());
         self
     }
 
@@ -216,14 +248,14 @@ impl ClusterBuilder {
     }
 
     fn launch_in(self, folder: tempfile::TempDir) -> Cluster {
-        let address = SocketAddr::from(([127, 0, 0, 1], temporary_port()));
-        let admin = SocketAddr::from(([127, 0, 0, 1], temporary_port()));
         let config = folder.path().join("cluster.toml");
         fs::write(&config, &self.config).unwrap();
         let log = File::create(folder.path().join("log")).unwrap();
-        let process = self
-            .command()
-            .args(["up", "--listen", &address.to_string(), "--admin", &admin.to_string()])
+        let mut words = self.inside.iter().map(Path::new).chain([self.program.as_path()]);
+        let process = Command::new(words.next().unwrap())
+            .args(words)
+            .args(["up", "--admin", "127.0.0.1:0"])
+            .args(self.listen.iter().flat_map(|address| ["--listen", address]))
             .arg("--config")
             .arg(config)
             .arg("--control")
@@ -235,20 +267,10 @@ impl ClusterBuilder {
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
-            .stderr(log)
+            .stderr(self.log.unwrap_or_else(|| log.into()))
             .spawn()
             .unwrap();
-        Cluster { process, address, admin, folder }
-    }
-}
-
-impl ClusterBuilder {
-    /// With a shell in front that lowers the limit, where there is one: `exec` keeps the process.
-    fn command(&self) -> Command {
-        let Some(limit) = self.descriptors else { return Command::new(&self.program) };
-        let mut command = Command::new("sh");
-        command.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")]).arg(&self.program);
-        command
+        Cluster { process, listening: OnceLock::new(), folder }
     }
 }
 

@@ -8,10 +8,12 @@
 mod cluster;
 pub mod http;
 mod node;
+mod program;
 mod redis_server;
 mod wait;
 
-pub use cluster::{Cluster, ClusterBuilder, program, temporary_port};
+pub use cluster::{Cluster, ClusterBuilder};
 pub use node::Node;
+pub use program::program;
 pub use redis_server::RedisServer;
 pub use wait::{eventually, eventually_within};

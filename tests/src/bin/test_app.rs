@@ -15,11 +15,17 @@ fn main() -> ExitCode {
     })
 }
 
-/// What is wrong with an application in practice: it says so and exits, it panics, or it never gets ready.
+/// What is wrong with an application in practice: it says so and exits, it panics, or it gets ready late or never.
 fn fail_if_told() {
     // A file, so that it can change between two starts of workers of one cluster.
-    match std::fs::read_to_string("fail").unwrap_or_default().as_str() {
+    let told = || std::fs::read_to_string("fail").unwrap_or_default();
+    match told().as_str() {
         "" => {}
+        "wait" => {
+            while told() == "wait" {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
         "exit" => {
             eprintln!("the application cannot start: no database");
             std::process::exit(3);

@@ -1,19 +1,13 @@
 //! Faults: the cluster heals by itself.
 
-use std::{
-    fs,
-    net::TcpStream,
-    path::Path,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, net::TcpStream, path::Path, time::Duration};
 
 use nix::{
     fcntl::{FcntlArg, fcntl},
     sys::signal::Signal,
 };
-use roomd_tests::{Cluster, Node, RedisServer, eventually, http::Connection, program};
-use serde_json::{Value, json};
+use roomd_tests::{Cluster, Node, RedisServer, eventually, http::Connection};
+use serde_json::json;
 
 /// Waits until the slot's worker is another process, and ready.
 fn await_replacement(cluster: &Cluster, slot: usize, old: u64) {
@@ -251,31 +245,17 @@ fn a_worker_killed_before_it_acknowledges_loses_no_client() {
 /// Whoever reads the log stops reading: a paused terminal, a collector that hangs.
 #[test]
 fn a_log_that_nobody_reads_stops_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let control = folder.path().join("control.sock");
-    let (log, stderr) = std::io::pipe().unwrap();
+    let (log, errors) = std::io::pipe().unwrap();
     fcntl(&log, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
-    let mut up = Command::new(program("roomd"));
-    up.args(["up", "--workers", "1", "--listen", "127.0.0.1:0", "--admin", "off", "--control"]).arg(&control);
-    let mut up = up.current_dir(folder.path()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
-    let ask = |arguments: &[&str]| {
-        let answer = Command::new(program("roomd")).args(arguments).arg("--control").arg(&control).output().unwrap();
-        assert!(answer.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&answer.stderr));
-        String::from_utf8(answer.stdout).unwrap()
-    };
-    ask(&["wait", "--timeout", "20s"]);
+    let mut cluster = Cluster::build(1).log_to(errors).start();
     // Each is a line of the log.
     for _ in 0..100 {
-        ask(&["kill", "0", "--signal", "CONT"]);
+        cluster.run(&["kill", "0", "--signal", "CONT"]);
     }
-    let old: Value = serde_json::from_str(&ask(&["status", "--json"])).unwrap();
-    ask(&["kill", "0"]);
-    eventually("the worker is replaced", || {
-        let status: Value = serde_json::from_str(&ask(&["status", "--json"])).unwrap();
-        let worker = &status["workers"][0];
-        (worker["state"] == "ready" && worker["pid"] != old["workers"][0]["pid"]).then_some(())
-    });
-    ask(&["stop"]);
-    assert!(up.wait().unwrap().success());
+    let old = pid(&cluster, 0);
+    cluster.run(&["kill", "0"]);
+    await_replacement(&cluster, 0, old);
+    cluster.run(&["stop"]);
+    assert!(cluster.await_end(Duration::from_secs(5)).success());
     drop(log);
 }

@@ -253,52 +253,36 @@ fn children(parent: u32) -> Vec<u32> {
 
 #[test]
 fn as_the_first_process_of_a_container_it_reaps_orphans_and_stops() {
-    let folder = tempfile::tempdir().unwrap();
-    let control = folder.path().join("control.sock");
-    let unshare = || {
-        let mut unshare = Command::new("unshare");
-        if !nix::unistd::geteuid().is_root() {
-            unshare.args(["--user", "--map-root-user"]);
-        }
-        unshare.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
-        unshare
-    };
+    let mut unshare = vec!["unshare"];
+    if !nix::unistd::geteuid().is_root() {
+        unshare.extend(["--user", "--map-root-user"]);
+    }
+    unshare.extend(["--pid", "--fork", "--kill-child", "--mount-proc"]);
     assert!(
-        unshare().arg("true").status().unwrap().success(),
+        Command::new(unshare[0]).args(&unshare[1..]).arg("true").status().unwrap().success(),
         "this test needs to be the first process of a namespace"
     );
-    let mut container = unshare();
     // What the shell started becomes roomd's, as orphans do.
-    container.args(["sh", "-c", "sleep 600 & sleep 600 & exec \"$0\" \"$@\""]);
-    container.arg(program("roomd")).args(["up", "--workers", "2", "--listen", "127.0.0.1:0", "--admin", "off"]);
-    let log = fs::File::create(folder.path().join("log")).unwrap();
-    container.arg("--control").arg(&control).current_dir(folder.path()).stdout(log.try_clone().unwrap()).stderr(log);
-    let mut container = container.spawn().unwrap();
-    let ask = |arguments: &[&str]| {
-        Command::new(program("roomd")).args(arguments).arg("--control").arg(&control).output().unwrap()
-    };
-    let waited = ask(&["wait", "--timeout", "20s"]);
-    let log = || fs::read_to_string(folder.path().join("log")).unwrap();
-    assert!(waited.status.success(), "{}\n{}", String::from_utf8_lossy(&waited.stderr), log());
-    let status = || serde_json::from_slice::<Value>(&ask(&["status", "--json"]).stdout).unwrap();
-    assert_eq!(status()["supervisor"]["pid"], 1, "{}", log());
+    let shell = ["sh", "-c", "sleep 600 & sleep 600 & exec \"$0\" \"$@\""];
+    let mut cluster = Cluster::build(2).inside(&[&unshare[..], &shell].concat()).start();
+    assert_eq!(cluster.status()["supervisor"]["pid"], 1);
 
-    let first = children(container.id())[0];
+    let first = children(cluster.pid())[0];
     let is_sleep = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap() == "sleep\n";
     let sleeps: Vec<u32> = children(first).into_iter().filter(is_sleep).collect();
     assert_eq!(sleeps.len(), 2);
     // One ends by a real-time signal, which not every library can express.
-    for (signal, pid) in ["36", "9"].iter().zip(&sleeps) {
-        assert!(Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().unwrap().success());
+    for (signal, pid) in ["-36", "-9"].iter().zip(&sleeps) {
+        assert!(Command::new("kill").arg(signal).arg(pid.to_string()).status().unwrap().success());
         eventually("the orphan is reaped", || (!children(first).contains(pid)).then_some(()));
     }
 
-    let old = status()["workers"][0]["pid"].clone();
-    assert!(ask(&["kill", "0"]).status.success());
+    let old = cluster.worker(0)["pid"].clone();
+    cluster.run(&["kill", "0"]);
     eventually("the worker is replaced", || {
-        let worker = &status()["workers"][0];
+        let worker = cluster.worker(0);
         (worker["state"] == "ready" && worker["pid"] != old).then_some(())
     });
-    assert!(ask(&["stop"]).status.success());
-    assert!(container.wait().unwrap().success(), "{}", log());
+    cluster.run(&["stop"]);
+    assert!(cluster.await_end(Duration::from_secs(5)).success());
 }
