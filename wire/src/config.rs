@@ -19,6 +19,9 @@ pub struct WorkerConfig {
     pub socketio: SocketIoConfig,
     /// How rooms are kept in sync.
     pub bus: BusConfig,
+    /// How long the worker may wait for the bus before it is ready without, in milliseconds.
+    #[serde(default)]
+    pub bus_wait_ms: u64,
     /// Peers whose `X-Forwarded-For` is believed, as `address` or `address/prefix`.
     #[serde(default)]
     pub trusted_proxies: Vec<String>,

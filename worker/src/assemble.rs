@@ -1,13 +1,21 @@
 //! A whole worker: the engine, the Socket.IO server with its application, the bus, and the page.
 
-use std::{cell::RefCell, fs, process::ExitCode, rc::Rc, time::Instant};
+use std::{
+    cell::RefCell,
+    fs,
+    os::fd::OwnedFd,
+    process::ExitCode,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, header};
-use roomd_wire::{BusConfig, WorkerConfig, WorkerStats};
+use roomd_wire::{BusConfig, BusHealth, WorkerConfig, WorkerStats};
+use tokio::sync::watch;
 
 use crate::{
-    bus::{Bus, EmbeddedBus, HealthTiming, RedisBus},
+    bus::{Bus, BusHandler, EmbeddedBus, HealthTiming, RedisBus},
     engine::Fallback,
     memory::{self, Trim},
     page::{CONTENT_SECURITY_POLICY, Page},
@@ -20,27 +28,18 @@ pub fn run(app: App) -> ExitCode {
     run::run(|setup| assemble(setup, app))
 }
 
-fn assemble(Setup { config, engine, hub }: Setup<'_>, app: App) -> Result<Layers, String> {
+/// Builds the layers above the engine: the Socket.IO server with this application, the bus, and the page.
+///
+/// # Errors
+/// Where the bus cannot be used or a file cannot be read, in one line.
+pub fn assemble(Setup { config, engine, hub }: Setup<'_>, app: App) -> Result<Layers, String> {
     let io = Io::new(engine.clone(), config.id, app);
-    let timing = HealthTiming::default();
-    let bus: Rc<dyn Bus> = match (&config.bus, hub) {
-        (BusConfig::Embedded, Some(stream)) => {
-            let (bus, driver) = EmbeddedBus::new(stream, timing, Rc::new(io.clone()))
-                .map_err(|error| format!("failed to join the embedded bus: {error}"))?;
-            tokio::task::spawn_local(driver);
-            bus
-        }
-        (BusConfig::Embedded, None) => return Err("the supervisor gave no stream to the embedded bus".into()),
-        (BusConfig::Redis { url }, _) => {
-            let (bus, driver) =
-                RedisBus::new(url, timing, Rc::new(io.clone())).map_err(|error| format!("failed to {error}"))?;
-            tokio::task::spawn_local(driver);
-            bus
-        }
-    };
+    // First what can fail: a bus that is driven has something to say of its end.
+    let fallback = fallback(config)?;
+    let (bus, health) = join(&config.bus, hub, Rc::new(io.clone()))?;
     io.attach(bus.clone());
     engine.on_flush(Rc::new(move || bus.flush()));
-    let fallback = fallback(config)?;
+    let ready = Box::pin(bus_is_up(health, Duration::from_millis(config.bus_wait_ms)));
     let handler = Rc::new(io.clone());
     let trim = RefCell::new(Trim::new());
     let report = Box::new(move |stats: &mut WorkerStats| {
@@ -49,7 +48,41 @@ fn assemble(Setup { config, engine, hub }: Setup<'_>, app: App) -> Result<Layers
             memory::give_back();
         }
     });
-    Ok(Layers { handler, fallback, report })
+    Ok(Layers { handler, fallback, ready, report })
+}
+
+/// The bus, which is driven from now on, and how it is.
+fn join(
+    bus: &BusConfig,
+    hub: Option<OwnedFd>,
+    handler: Rc<dyn BusHandler>,
+) -> Result<(Rc<dyn Bus>, watch::Receiver<BusHealth>), String> {
+    let timing = HealthTiming::default();
+    match (bus, hub) {
+        (BusConfig::Embedded, Some(stream)) => {
+            let (bus, driver) = EmbeddedBus::new(stream, timing, handler)
+                .map_err(|error| format!("failed to join the embedded bus: {error}"))?;
+            tokio::task::spawn_local(driver);
+            let health = bus.health_changes();
+            Ok((bus, health))
+        }
+        (BusConfig::Embedded, None) => Err("the supervisor gave no stream to the embedded bus".into()),
+        (BusConfig::Redis { url }, _) => {
+            let (bus, driver) = RedisBus::new(url, timing, handler).map_err(|error| format!("failed to {error}"))?;
+            tokio::task::spawn_local(driver);
+            let health = bus.health_changes();
+            Ok((bus, health))
+        }
+    }
+}
+
+/// Waits until a message has come back over the bus: then it is subscribed to all that was wanted before, and a client that
+/// connects misses nothing. A bus that is away holds nobody up for longer than `within`.
+async fn bus_is_up(mut health: watch::Receiver<BusHealth>, within: Duration) {
+    if tokio::time::timeout(within, health.wait_for(|health| health.up)).await.is_err() {
+        let reason = &health.borrow().reason;
+        tracing::warn!(?within, %reason, "the bus is not up yet: clients are served without it until it is");
+    }
 }
 
 /// Serves the demo page where the Socket.IO path does not.

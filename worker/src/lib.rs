@@ -21,4 +21,4 @@ pub mod protocol;
 pub mod run;
 pub mod socketio;
 
-pub use assemble::run;
+pub use assemble::{assemble, run};

@@ -15,6 +15,7 @@ use thiserror::Error;
 use tokio::{sync::oneshot, task::LocalSet};
 
 use crate::{
+    bus::LocalFuture,
     control::{Outbox, WorkerLink},
     engine::{Engine, Fallback, Incoming, SessionHandler},
 };
@@ -40,6 +41,8 @@ pub struct Layers {
     pub handler: Rc<dyn SessionHandler>,
     /// Answers requests that are not Engine.IO's.
     pub fallback: Fallback,
+    /// Ends when clients can be served; meanwhile the supervisor is listened to. Must be bounded.
+    pub ready: LocalFuture<()>,
     /// Writes the figures of these layers into the worker's.
     pub report: Box<dyn Fn(&mut WorkerStats)>,
 }
@@ -133,8 +136,14 @@ pub async fn work(
         let outbox = outbox.clone();
         async move { outbox.run().await }
     });
-    tokio::task::spawn_local(report(engine.clone(), outbox.clone(), layers.report));
-    outbox.send(ToSupervisor::Ready);
+    tokio::task::spawn_local({
+        let (engine, outbox) = (engine.clone(), outbox.clone());
+        async move {
+            layers.ready.await;
+            outbox.send(ToSupervisor::Ready);
+            report(engine, outbox, layers.report).await;
+        }
+    });
     serve(&link, &engine, &outbox).await;
     Ok(())
 }

@@ -31,6 +31,7 @@ async fn serve() -> io::Result<()> {
         workers: 1,
         socketio: SocketIoConfig { ping_interval_ms: 600_000, ..SocketIoConfig::default() },
         bus: BusConfig::Embedded,
+        bus_wait_ms: 0,
         trusted_proxies: Vec::new(),
         client_file: None,
         app: serde_json::Value::Null,

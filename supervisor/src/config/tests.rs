@@ -398,6 +398,9 @@ fn a_worker_is_told_what_it_needs() {
     assert_eq!((told.host, told.workers, told.id), (7, 4, id));
     assert_eq!((told.socketio.path.as_str(), told.socketio.ping_timeout_ms), ("/chat/", 1500));
     assert_eq!(told.trusted_proxies, ["10.0.0.0/8"]);
+    assert_eq!(told.bus_wait_ms, 2_000);
+    // One that waits for Redis must not be given up meanwhile.
+    assert_eq!(load("[cluster]\nstart_timeout = \"1s\"").for_worker(id, 4).bus_wait_ms, 500);
 }
 
 #[test]

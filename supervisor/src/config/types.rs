@@ -12,6 +12,10 @@ use roomd_wire::{BusConfig, Network, SocketIoConfig, WorkerConfig, WorkerId};
 /// Connections that wait for a ready worker at the most; further ones are answered with 503 at once.
 const MAX_WAITING: usize = 10_000;
 
+/// How long a worker waits for the bus before it is ready without. A Redis that answers does so within milliseconds, and one
+/// that is just restarted within a second or so; one that is away keeps nobody from being served for longer than this.
+const LONGEST_BUS_WAIT: Duration = Duration::from_secs(2);
+
 /// A cluster's configuration. Validation leads to it; everything else takes it as it is.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
@@ -143,6 +147,7 @@ impl Config {
             workers,
             socketio: self.socketio.clone(),
             bus: self.bus.clone(),
+            bus_wait_ms: LONGEST_BUS_WAIT.min(self.start_timeout / 2).as_millis() as u64,
             trusted_proxies: self.trusted_proxies.iter().map(Network::to_string).collect(),
             client_file: self.client_file.clone(),
             app: self.app.clone(),

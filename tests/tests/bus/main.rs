@@ -1,14 +1,17 @@
 //! The bus: one suite of promises that every implementation keeps, then what is each one's own.
 //!
-//! `conformance` holds the promises, `member` a process's bus with all that came on it, `proxy` a bad network in front of it.
+//! `conformance` holds the promises, `member` a process's bus with all that came on it, `proxy` a bad network in front of it,
+//! `worker` a whole worker whose bus it is.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod conformance;
 mod embedded;
 mod member;
 mod proxy;
+mod ready;
 mod redis;
 mod tls;
+mod worker;
 
 use roomd_tests::RedisServer;
 

@@ -1,4 +1,5 @@
-//! A TCP proxy in front of Redis that can swallow what the server says on some connections: they are half open then.
+//! A TCP proxy in front of Redis that can swallow what the server says on some connections, which are half open then, and
+//! hold back what subscribes.
 
 use std::{
     io::{Read, Write},
@@ -8,14 +9,17 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 pub struct Proxy {
-    pub port: u16,
+    port: u16,
     /// Connections that are open.
     pub open: Arc<AtomicUsize>,
     /// What the server says on the connections that are open now goes nowhere from here on; one of each kind.
     swallow: Arc<[AtomicBool; 2]>,
+    /// What subscribes waits here.
+    hold: Arc<AtomicBool>,
 }
 
 /// Which of a client's connections, in the order in which it makes them.
@@ -27,24 +31,42 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let (open, swallow) =
             (Arc::new(AtomicUsize::new(0)), Arc::new([AtomicBool::new(false), AtomicBool::new(false)]));
-        let (counter, flags) = (open.clone(), swallow.clone());
+        let hold = Arc::new(AtomicBool::new(false));
+        let (counter, flags, held) = (open.clone(), swallow.clone(), hold.clone());
         // Ends with the test's process.
         thread::spawn(move || {
             for (number, client) in listener.incoming().enumerate() {
                 let (client, server) = (client.unwrap(), TcpStream::connect(("127.0.0.1", server)).unwrap());
                 let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                thread::spawn(move || copy(from_client, to_server, || false));
+                let held = held.clone();
+                thread::spawn(move || {
+                    copy(from_client, to_server, |bytes| {
+                        while held.load(Ordering::SeqCst) && bytes.windows(9).any(|word| word == b"SUBSCRIBE") {
+                            thread::sleep(Duration::from_millis(5));
+                        }
+                        true
+                    });
+                });
                 let (counter, flags, kind) = (counter.clone(), flags.clone(), number % 2);
                 counter.fetch_add(1, Ordering::SeqCst);
                 // Only what was made before is cut off.
                 let cut = flags[kind].load(Ordering::SeqCst);
                 thread::spawn(move || {
-                    copy(server, client, || !cut && flags[kind].load(Ordering::SeqCst));
+                    copy(server, client, |_| cut || !flags[kind].load(Ordering::SeqCst));
                     counter.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
-        Proxy { port, open, swallow }
+        Proxy { port, open, swallow, hold }
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Holds back what subscribes, or no longer.
+    pub fn hold_subscriptions(&self, hold: bool) {
+        self.hold.store(hold, Ordering::SeqCst);
     }
 
     /// Cuts off one kind of the connections that are open.
@@ -53,10 +75,11 @@ impl Proxy {
     }
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, swallowed: impl Fn() -> bool) {
+/// Copies what `passes`.
+fn copy(mut from: TcpStream, mut to: TcpStream, passes: impl Fn(&[u8]) -> bool) {
     let mut bytes = [0; 16 * 1024];
     while let Ok(len) = from.read(&mut bytes) {
-        if len == 0 || (!swallowed() && to.write_all(&bytes[..len]).is_err()) {
+        if len == 0 || (passes(&bytes[..len]) && to.write_all(&bytes[..len]).is_err()) {
             break;
         }
     }

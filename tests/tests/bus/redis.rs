@@ -142,7 +142,7 @@ fn a_half_open_connection_of_either_kind_is_found_and_made_again() {
         let server = RedisServer::start(&[]);
         for kind in KINDS {
             let proxy = Proxy::start(server.port);
-            let one = member(&format!("redis://127.0.0.1:{}", proxy.port), QUICK);
+            let one = member(&proxy.url(), QUICK);
             let two = member(&server.url(), QUICK);
             one.bus.subscribe("exact");
             one.bus.subscribe_prefix("prefix#");

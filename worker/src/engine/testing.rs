@@ -20,6 +20,7 @@ impl Engine {
             workers: 3,
             socketio: SocketIoConfig::default(),
             bus: BusConfig::Embedded,
+            bus_wait_ms: 0,
             trusted_proxies: Vec::new(),
             client_file: None,
             app: serde_json::Value::Null,

@@ -149,6 +149,7 @@ impl Cluster {
             workers: 2,
             socketio: options,
             bus: BusConfig::Embedded,
+            bus_wait_ms: 0,
             trusted_proxies: vec!["127.0.0.0/8".into()],
             client_file: None,
             app: serde_json::Value::Null,
@@ -171,6 +172,7 @@ impl Cluster {
                         fallback: Rc::new(|head| {
                             (head.uri.path() == "/").then(|| http::Response::new(Bytes::from_static(b"a page")))
                         }),
+                        ready: Box::pin(std::future::ready(())),
                         report: Box::new(|_| {}),
                     })
                 })
