@@ -90,6 +90,8 @@ pub struct WorkerStatus {
     pub last_death: Option<Death>,
     /// Whether its own test message over the bus came back; none before its first report.
     pub bus_up: Option<bool>,
+    /// Why it did not.
+    pub bus_reason: Option<String>,
     /// What it counted since it started.
     pub counters: WorkerCounters,
 }
@@ -205,7 +207,26 @@ pub struct BalancerStatus {
 impl Status {
     /// Workers that are ready.
     pub fn ready(&self) -> usize {
-        self.workers.iter().filter(|worker| worker.state == WorkerState::Ready).count()
+        self.ready_workers().count()
+    }
+
+    /// Why rooms are not in sync: the bus is down as the supervisor finds it, or as a worker that serves does. The one may
+    /// know it before the other, and a single worker's connection may be the one that broke. None while the bus is up.
+    pub fn bus_trouble(&self) -> Option<String> {
+        let kind = self.bus.kind;
+        if self.bus.state == BusState::Down {
+            let reason = self.bus.reason.as_deref().unwrap_or("no reason known");
+            return Some(format!("the {kind} bus has been down for {:.0} s: {reason}", self.bus.since_s));
+        }
+        let mut without = self.ready_workers().filter(|worker| worker.bus_up == Some(false));
+        let first = without.next()?;
+        let reason = first.bus_reason.as_deref().unwrap_or("no reason known");
+        let (count, ready) = (1 + without.count(), self.ready());
+        Some(format!("the {kind} bus is down in {count} of {ready} ready workers: {reason} (slot {})", first.slot))
+    }
+
+    fn ready_workers(&self) -> impl Iterator<Item = &WorkerStatus> {
+        self.workers.iter().filter(|worker| worker.state == WorkerState::Ready)
     }
 }
 
@@ -316,6 +337,7 @@ pub(crate) fn sample() -> Status {
         retry_in_s: None,
         last_death: None,
         bus_up: Some(true),
+        bus_reason: None,
         counters: WorkerCounters { events_in: 5, packets_out: 50, ..WorkerCounters::default() },
     };
     let backoff = WorkerStatus {

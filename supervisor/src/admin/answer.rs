@@ -3,7 +3,7 @@
 use hyper::{Method, Request, Response, StatusCode, header};
 
 use super::metrics;
-use crate::status::{BusState, ClusterState, Status};
+use crate::status::{ClusterState, Status};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -75,9 +75,8 @@ fn not_ready(status: &Status, ignore_bus: bool) -> Option<String> {
     if status.ready() == 0 {
         reasons.push(format!("no worker is ready (0 of {})", status.supervisor.wanted_workers));
     }
-    if status.bus.state == BusState::Down && !ignore_bus {
-        let reason = status.bus.reason.as_deref().unwrap_or("no reason known");
-        reasons.push(format!("bus down for {:.0} s: {reason} ({})", status.bus.since_s, status.bus.kind));
+    if !ignore_bus {
+        reasons.extend(status.bus_trouble());
     }
     if reasons.is_empty() { None } else { Some(reasons.join("; ")) }
 }
@@ -100,7 +99,7 @@ fn respond(status: StatusCode, content_type: &'static str, body: String) -> Resp
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::status::{WorkerState, sample};
+    use crate::status::{BusState, WorkerState, sample};
 
     fn request(method: &str, target: &str) -> Request<()> {
         Request::builder().method(method).uri(target).body(()).unwrap()
@@ -114,10 +113,18 @@ mod tests {
     #[test]
     fn readiness_tells_every_reason_and_can_leave_the_bus_out() {
         let mut status = sample();
-        assert_eq!(readyz("/readyz", &status), (503, "bus down for 75 s: connection refused (redis)\n".into()));
+        assert_eq!(
+            readyz("/readyz", &status),
+            (503, "the redis bus has been down for 75 s: connection refused\n".into())
+        );
         assert_eq!(readyz("/readyz?a=b&bus=ignore", &status), (200, "ready\n".into()));
         status.bus.state = BusState::Up;
         assert_eq!(readyz("/readyz", &status), (200, "ready\n".into()));
+        (status.workers[0].bus_up, status.workers[0].bus_reason) = (Some(false), Some("cut off".into()));
+        let reason = "the redis bus is down in 1 of 1 ready workers: cut off (slot 0)\n";
+        assert_eq!(readyz("/readyz", &status), (503, reason.into()));
+        assert_eq!(readyz("/readyz?bus=ignore", &status), (200, "ready\n".into()));
+        // One that ends counts no more.
         status.workers[0].state = WorkerState::Draining;
         assert_eq!(readyz("/readyz", &status), (503, "no worker is ready (0 of 2)\n".into()));
         status.supervisor.state = ClusterState::Stopping;

@@ -13,7 +13,7 @@ use crate::{
     command::{Killed, Reloaded, Scaled},
     config::{Flags, Sources},
     control::{Ask, Client, ClientError},
-    status::{BusState, ClusterState, Status},
+    status::{ClusterState, Status},
 };
 
 /// How often `wait` looks.
@@ -105,7 +105,7 @@ async fn ask_status(path: &Path) -> Result<Status, ClientError> {
     Client::connect(path).await?.ask(Ask::Status).await
 }
 
-/// What `wait` still waits for.
+/// What `wait` still waits for. Where it is nothing, `/readyz` has nothing to say either.
 pub(super) fn not_ready(status: &Status) -> Option<String> {
     let (ready, wanted) = (status.ready(), usize::from(status.supervisor.wanted_workers));
     if status.supervisor.state == ClusterState::Stopping {
@@ -114,11 +114,7 @@ pub(super) fn not_ready(status: &Status) -> Option<String> {
     if ready < wanted {
         return Some(format!("{ready} of {wanted} workers are ready: `roomd status` shows what the others do"));
     }
-    match &status.bus.reason {
-        _ if status.bus.state == BusState::Up => None,
-        Some(reason) => Some(format!("the {} bus is down: {reason}", status.bus.kind)),
-        None => Some(format!("the {} bus is down", status.bus.kind)),
-    }
+    status.bus_trouble()
 }
 
 fn control_path(place: Flags) -> PathBuf {

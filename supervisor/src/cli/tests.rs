@@ -141,8 +141,13 @@ fn wait_says_what_it_waits_for() {
     let mut status = sample();
     assert!(not_ready(&status).unwrap().contains("1 of 2 workers are ready"));
     status.supervisor.wanted_workers = 1;
-    assert_eq!(not_ready(&status).unwrap(), "the redis bus is down: connection refused");
+    assert_eq!(not_ready(&status).unwrap(), "the redis bus has been down for 75 s: connection refused");
     status.bus.state = BusState::Up;
+    assert_eq!(not_ready(&status), None);
+    status.workers[0].bus_up = Some(false);
+    let why = "the redis bus is down in 1 of 1 ready workers: no reason known (slot 0)";
+    assert_eq!(not_ready(&status).unwrap(), why);
+    status.workers[0].bus_up = None;
     assert_eq!(not_ready(&status), None);
     status.supervisor.state = ClusterState::Stopping;
     assert!(not_ready(&status).is_some());

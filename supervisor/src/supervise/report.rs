@@ -66,6 +66,7 @@ impl Supervisor {
             last_death,
             // Before its first report there is none: a worker that has reported has a reason or is up.
             bus_up: (stats.bus.up || !stats.bus.reason.is_empty()).then_some(stats.bus.up),
+            bus_reason: Some(stats.bus.reason).filter(|reason| !reason.is_empty()),
             counters: stats.counters,
         }
     }

@@ -109,6 +109,9 @@ fn redis_may_go_and_come_back() {
     });
     redis.restart();
     eventually("readyz is well again", || Some(ready()).filter(|answer| answer.status == 200));
+    // Then no worker is without it either.
+    let status = cluster.status();
+    assert!(status["workers"].as_array().unwrap().iter().all(|worker| worker["bus_up"] == true), "{status}");
     cluster.await_ready();
     eventually("everybody hears everybody again", || {
         node.emit("a", "chatMessage", json!(["back"]));
