@@ -106,12 +106,12 @@ impl Connection {
             |line: &str| line.split_once(':').map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()));
         let headers: Vec<_> = lines.filter_map(header).collect();
         let mut answer = Answer { status, headers, body: String::new() };
-        let body = if answer.header("transfer-encoding") == Some("chunked") {
+        let body = if has_no_body(status) {
+            Vec::new()
+        } else if answer.header("transfer-encoding") == Some("chunked") {
             self.chunks()
         } else if let Some(length) = answer.header("content-length") {
             self.take(length.parse().unwrap())
-        } else if status == 101 || status == 204 {
-            Vec::new()
         } else {
             while self.read() {}
             std::mem::take(&mut self.buffer)
@@ -186,6 +186,11 @@ impl Connection {
     }
 }
 
+/// RFC 9112 6.3: such an answer ends with its head, whatever its headers say.
+fn has_no_body(status: u16) -> bool {
+    matches!(status, 100..=199 | 204 | 304)
+}
+
 /// The target of a polling request of a session.
 pub fn polling(sid: &str) -> String {
     format!("/socket.io/?EIO=4&transport=polling&sid={sid}")
@@ -198,4 +203,23 @@ pub const HANDSHAKE: &str = "/socket.io/?EIO=4&transport=polling";
 pub fn sid(answer: &Answer) -> String {
     let open: serde_json::Value = serde_json::from_str(&answer.body[1..]).unwrap_or_else(|_| panic!("{answer:?}"));
     open["sid"].as_str().unwrap().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn answers_without_a_body_end_with_their_head() {
+        for status in [100, 101, 103, 204, 304] {
+            let (client, mut server) = UnixStream::pair().unwrap();
+            let mut client = Connection::over(client);
+            let head = format!("HTTP/1.1 {status} x\r\nContent-Length: 5\r\n\r\n");
+            server.write_all(format!("{head}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").as_bytes()).unwrap();
+            let bodies = [(); 2].map(|()| client.answer().map(|answer| (answer.status, answer.body)));
+            assert_eq!(bodies, [Some((status, String::new())), Some((200, "ok".into()))]);
+        }
+    }
 }
