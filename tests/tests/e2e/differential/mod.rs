@@ -46,7 +46,7 @@ fn compare(config: &str, options: &Value, cases: &[Case]) {
 
 #[test]
 fn with_default_options() {
-    compare("", &json!({}), cases::DEFAULTS);
+    compare("", &json!({}), &cases::DEFAULTS.concat());
 }
 
 #[test]

@@ -131,6 +131,31 @@ impl Recorder {
         }
     }
 
+    /// A session on WebSocket with its main namespace; its connection.
+    pub fn socket(&mut self) -> usize {
+        let socket = self.websocket(WS);
+        self.frames(socket, 1);
+        self.text(socket, "40");
+        self.frames(socket, 2);
+        socket
+    }
+
+    /// Sends one frame's text on an open WebSocket and notes what comes back.
+    pub fn says(&mut self, text: &str, frames: usize) {
+        let socket = self.socket();
+        self.text(socket, text);
+        self.frames(socket, frames);
+    }
+
+    /// Sends one payload by polling, and notes whether the session lives on.
+    pub fn posts(&mut self, body: &str) {
+        self.connected();
+        self.post(SESSION, body);
+        // Whatever it did is told by an echo behind it: as an answer, or as a session that is gone.
+        self.post(SESSION, "42[\"echo\"]");
+        self.poll();
+    }
+
     fn note(&mut self, connection: usize, answer: Option<Answer>) {
         let Some(answer) = answer else {
             let end = self.end(connection);
@@ -174,6 +199,12 @@ impl Recorder {
 
 /// The query of the last session by polling.
 pub const SESSION: &str = "EIO=4&transport=polling&sid=SID";
+
+/// The query of a session by WebSocket.
+pub const WS: &str = "EIO=4&transport=websocket";
+
+/// The query of a WebSocket for the last session by polling.
+pub const UPGRADE: &str = "EIO=4&transport=websocket&sid=SID";
 
 pub fn get(query: &str) -> String {
     format!("GET /socket.io/?{query} HTTP/1.1\r\nHost: test\r\n\r\n")

@@ -1,0 +1,18 @@
+//! The conversations, by theme.
+
+mod admission;
+mod options;
+mod packets;
+mod polling;
+mod upgrade;
+mod websocket;
+
+pub use options::{CROSS_ORIGIN, QUICK};
+
+use super::recorder::Recorder;
+
+/// A conversation, and its name.
+pub type Case = (&'static str, fn(&mut Recorder));
+
+/// With default options.
+pub const DEFAULTS: [&[Case]; 5] = [admission::CASES, polling::CASES, packets::CASES, websocket::CASES, upgrade::CASES];

@@ -1,0 +1,78 @@
+//! What options change.
+
+use super::{
+    super::recorder::{Recorder, SESSION, UPGRADE, WS, get, upgrade},
+    Case,
+};
+
+/// With a ping interval of 300 ms, a timeout of 200 ms, an upgrade timeout of 300 ms, and a connect timeout of 400 ms.
+pub const QUICK: &[Case] = &[
+    ("quick: handshake", |talk| talk.handshake()),
+    ("quick: ping without a pong", |talk| {
+        let socket = talk.socket();
+        talk.frames(socket, 3);
+    }),
+    ("quick: ping and pong", |talk| {
+        let socket = talk.socket();
+        for _ in 0..3 {
+            talk.frames(socket, 1);
+            talk.text(socket, "3");
+        }
+        talk.frames(socket, 1);
+    }),
+    ("quick: ping by polling", |talk| {
+        talk.connected();
+        talk.poll();
+        talk.post(SESSION, "3");
+        talk.poll();
+        talk.poll();
+        talk.poll();
+    }),
+    ("quick: no namespace in time", |talk| {
+        let socket = talk.websocket(WS);
+        talk.frames(socket, 2);
+        talk.text(socket, "3");
+        talk.frames(socket, 2);
+    }),
+    ("quick: upgrade that is not finished", |talk| {
+        talk.connected();
+        let socket = talk.websocket(UPGRADE);
+        talk.text(socket, "2probe");
+        talk.frames(socket, 1);
+        talk.poll();
+        talk.post(SESSION, "3");
+        talk.frames(socket, 2);
+    }),
+];
+
+/// With cross-origin requests allowed, from all or from two origins.
+pub const CROSS_ORIGIN: &[Case] = &[
+    ("cross origin: get", |talk| cross_origin(talk, "GET", "EIO=4&transport=polling")),
+    ("cross origin: preflight", |talk| cross_origin(talk, "OPTIONS", "EIO=4&transport=polling")),
+    ("cross origin: refusal", |talk| cross_origin(talk, "GET", "EIO=4&transport=foo")),
+    ("cross origin: post and poll", |talk| {
+        talk.handshake();
+        cross_origin(talk, "GET", "EIO=4&transport=websocket&sid=SID");
+    }),
+    ("cross origin: websocket", |talk| {
+        for origin in ORIGINS {
+            talk.request(&upgrade(WS).replace("\r\nHost: test", &format!("\r\nHost: test\r\nOrigin: {origin}")));
+        }
+    }),
+    ("cross origin: websocket refused", |talk| {
+        let request = upgrade("EIO=4&transport=foo");
+        talk.request(&request.replace("\r\nHost: test", "\r\nHost: test\r\nOrigin: http://a.example"));
+    }),
+];
+
+const ORIGINS: [&str; 3] = ["http://a.example", "http://b.example", "http://c.example"];
+
+fn cross_origin(talk: &mut Recorder, method: &str, query: &str) {
+    for origin in ORIGINS {
+        let headers = "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: x-one, x-two";
+        let head = format!("\r\nHost: test\r\nOrigin: {origin}\r\n{headers}");
+        talk.request(&get(query).replacen("GET", method, 1).replace("\r\nHost: test", &head));
+    }
+    // And one of the same origin.
+    talk.request(&get(query).replacen("GET", method, 1));
+}
