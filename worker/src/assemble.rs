@@ -1,13 +1,6 @@
 //! A whole worker: the engine, the Socket.IO server with its application, the bus, and the page.
 
-use std::{
-    cell::RefCell,
-    fs,
-    os::fd::OwnedFd,
-    process::ExitCode,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, fs, os::fd::OwnedFd, process::ExitCode, rc::Rc, time::Instant};
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, header};
@@ -39,7 +32,6 @@ pub fn assemble(Setup { config, engine, hub }: Setup<'_>, app: App) -> Result<La
     let (bus, health) = join(&config.bus, hub, Rc::new(io.clone()))?;
     io.attach(bus.clone());
     engine.on_flush(Rc::new(move || bus.flush()));
-    let ready = Box::pin(bus_is_up(health, Duration::from_millis(config.bus_wait_ms)));
     let handler = Rc::new(io.clone());
     let trim = RefCell::new(Trim::new());
     let report = Box::new(move |stats: &mut WorkerStats| {
@@ -48,7 +40,7 @@ pub fn assemble(Setup { config, engine, hub }: Setup<'_>, app: App) -> Result<La
             memory::give_back();
         }
     });
-    Ok(Layers { handler, fallback, ready, report })
+    Ok(Layers { handler, fallback, bus: health, report })
 }
 
 /// The bus, which is driven from now on, and how it is.
@@ -73,15 +65,6 @@ fn join(
             let health = bus.health_changes();
             Ok((bus, health))
         }
-    }
-}
-
-/// Waits until a message has come back over the bus: then it is subscribed to all that was wanted before, and a client that
-/// connects misses nothing. A bus that is away holds nobody up for longer than `within`.
-async fn bus_is_up(mut health: watch::Receiver<BusHealth>, within: Duration) {
-    if tokio::time::timeout(within, health.wait_for(|health| health.up)).await.is_err() {
-        let reason = &health.borrow().reason;
-        tracing::warn!(?within, %reason, "the bus is not up yet: clients are served without it until it is");
     }
 }
 

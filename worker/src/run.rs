@@ -10,12 +10,14 @@ use std::{
     time::Duration,
 };
 
-use roomd_wire::{Link, LinkError, PROTOCOL_VERSION, ToSupervisor, ToWorker, WorkerConfig, WorkerStats};
+use roomd_wire::{BusHealth, Link, LinkError, PROTOCOL_VERSION, ToSupervisor, ToWorker, WorkerConfig, WorkerStats};
 use thiserror::Error;
-use tokio::{sync::oneshot, task::LocalSet};
+use tokio::{
+    sync::{oneshot, watch},
+    task::LocalSet,
+};
 
 use crate::{
-    bus::LocalFuture,
     control::{Outbox, WorkerLink},
     engine::{Engine, Fallback, Incoming, SessionHandler},
 };
@@ -41,8 +43,8 @@ pub struct Layers {
     pub handler: Rc<dyn SessionHandler>,
     /// Answers requests that are not Engine.IO's.
     pub fallback: Fallback,
-    /// Ends when clients can be served; meanwhile the supervisor is listened to. Must be bounded.
-    pub ready: LocalFuture<()>,
+    /// How the bus is: the worker is ready with it, and each change is told at once.
+    pub bus: watch::Receiver<BusHealth>,
     /// Writes the figures of these layers into the worker's.
     pub report: Box<dyn Fn(&mut WorkerStats)>,
 }
@@ -138,10 +140,11 @@ pub async fn work(
     });
     tokio::task::spawn_local({
         let (engine, outbox) = (engine.clone(), outbox.clone());
+        let Layers { mut bus, report, .. } = layers;
         async move {
-            layers.ready.await;
+            bus_is_up(&mut bus, Duration::from_millis(config.bus_wait_ms)).await;
             outbox.send(ToSupervisor::Ready);
-            report(engine, outbox, layers.report).await;
+            tell(engine, outbox, bus, report).await;
         }
     });
     serve(&link, &engine, &outbox).await;
@@ -231,12 +234,29 @@ fn obey(engine: &Engine, outbox: &Outbox, message: ToWorker, descriptors: Vec<Ow
     }
 }
 
-/// Tells the supervisor every second how this worker does.
-async fn report(engine: Engine, outbox: Outbox, layers: Box<dyn Fn(&mut WorkerStats)>) {
+/// Waits until a message has come back over the bus: then it is subscribed to all that was wanted before, and a client that
+/// connects misses nothing. A bus that is away holds nobody up for longer than `within`.
+async fn bus_is_up(bus: &mut watch::Receiver<BusHealth>, within: Duration) {
+    if tokio::time::timeout(within, bus.wait_for(|health| health.up)).await.is_err() {
+        let reason = &bus.borrow().reason;
+        tracing::warn!(?within, %reason, "the bus is not up yet: clients are served without it until it is");
+    }
+}
+
+/// Tells the supervisor how this worker does: every second, and when its bus comes up or goes down.
+async fn tell(
+    engine: Engine,
+    outbox: Outbox,
+    mut bus: watch::Receiver<BusHealth>,
+    layers: Box<dyn Fn(&mut WorkerStats)>,
+) {
     let mut interval = tokio::time::interval(STATS_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        interval.tick().await;
+        tokio::select! {
+            _ = interval.tick() => {}
+            Ok(()) = bus.changed() => {}
+        }
         if outbox.is_behind() {
             // Old figures are not worth waiting in line.
             continue;

@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use roomd_wire::{
-    BusConfig, ConnectionId, Generation, Link, PROTOCOL_VERSION, PeerAddress, Slot, SocketIoConfig, ToSupervisor,
-    ToWorker, WorkerConfig, WorkerId, WorkerStats,
+    BusConfig, BusHealth, ConnectionId, Generation, Link, PROTOCOL_VERSION, PeerAddress, Slot, SocketIoConfig,
+    ToSupervisor, ToWorker, WorkerConfig, WorkerId, WorkerStats,
 };
 use roomd_worker::{
     engine::{CloseReason, Engine, Handshake, SessionHandler, SessionKey},
@@ -172,7 +172,7 @@ impl Cluster {
                         fallback: Rc::new(|head| {
                             (head.uri.path() == "/").then(|| http::Response::new(Bytes::from_static(b"a page")))
                         }),
-                        ready: Box::pin(std::future::ready(())),
+                        bus: tokio::sync::watch::channel(BusHealth { up: true, ..BusHealth::default() }).1,
                         report: Box::new(|_| {}),
                     })
                 })
