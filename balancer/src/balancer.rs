@@ -161,13 +161,19 @@ impl Balancer {
         });
     }
 
-    /// A worker gives a connection to another one: an upgrade of that one's session. `read` is what it has read of it. If the
-    /// other does not live, the present worker of its slot gets it, or else any, to be answered there.
+    /// The worker that a new session should go to now.
+    pub fn for_new_session(&self) -> Option<WorkerId> {
+        self.state.borrow_mut().router.for_new_session()
+    }
+
+    /// A worker gives a connection to another one: an upgrade of that one's session, or a new session if none is named. `read`
+    /// is what it has read of it. If the other does not live, the present worker of its slot gets it, or else any, to be answered
+    /// there.
     pub fn moved(
         self: &Rc<Self>,
         from: WorkerId,
         connection: ConnectionId,
-        to: WorkerId,
+        to: Option<WorkerId>,
         read: Vec<u8>,
         socket: OwnedFd,
     ) {
@@ -181,7 +187,10 @@ impl Balancer {
                 return;
             }
             state.held.insert(connection, Held { socket: socket.into(), peer, moved: true, read });
-            state.router.place_at(connection, to, now());
+            match to {
+                Some(worker) => state.router.place_at(connection, worker, now()),
+                None => state.router.place(connection, None, now()),
+            }
         });
         if let Some(client) = refused {
             self.answer(client, Refusal::HeadTooLarge);

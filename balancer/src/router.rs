@@ -169,6 +169,11 @@ impl Router {
         self.place(connection, Some(self.backends.home_of(worker)), now);
     }
 
+    /// The worker that a new session should go to now, for one that comes by another way than a connection.
+    pub fn for_new_session(&mut self) -> Option<WorkerId> {
+        self.backends.choose(None)
+    }
+
     /// A worker is ready: those that wait need not any longer.
     pub fn add_worker(&mut self, id: WorkerId) {
         self.backends.add(id);
@@ -251,8 +256,7 @@ impl Router {
         acknowledged
     }
 
-    /// A worker gives a connection to another one: to that if it lives, else to the present one of that slot, else to any.
-    /// Gives where the client is; none if the connection was not (any more) that worker's.
+    /// A worker gives a connection to another one; where it goes is for [`Router::place`] to say, which follows. Gives where the client is; none if the connection was not (any more) that worker's.
     pub fn take_for_move(&mut self, from: WorkerId, connection: ConnectionId) -> Option<PeerAddress> {
         if !self.is_of(connection, from) {
             return None;

@@ -15,8 +15,9 @@
 //!     │  ◄──────────────── Closed {id} ───────────────  │
 //!     │  ── Ping {nonce} ──────────────► ◄── Pong ────  │   answered by the event loop itself
 //!     │  ◄──────────────── Stats {…} ─────────────────  │   once a second
-//!     │  ◄── Move {id, to, read} [socket] ────────────  │   an upgrade of another worker's session
+//!     │  ◄── Move {id, to, read} [socket] ────────────  │   a WebSocket of another worker's session
 //!     │  ◄── OpenRelay {to} [stream] ── Relay [stream] ► │   requests of another worker's sessions
+//!     │  ◄── RelayNewcomer [stream] ─── Relay [stream] ► │   a new session that came to a worker that leaves
 //!     │  ── Drain {within} ──────────────────────────►  │   ends its clients, evenly spread, then leaves
 //! ```
 //!

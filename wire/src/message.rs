@@ -71,6 +71,9 @@ pub enum ToWorker {
     Relay {
         /// The worker at the other end.
         from: WorkerId,
+        /// The stream is for one request that begins a session, of a client at this address.
+        #[serde(default)]
+        newcomer: Option<PeerAddress>,
     },
     /// To be answered with [`ToSupervisor::Pong`] from the event loop.
     Ping {
@@ -112,13 +115,13 @@ pub enum ToSupervisor {
         /// Which.
         id: ConnectionId,
     },
-    /// The connection asks for an upgrade of a session that lives in another worker; carries the descriptor. For this worker it
-    /// is as if closed.
+    /// The connection asks for a WebSocket that belongs to another worker; carries the descriptor. For this worker it is as if
+    /// closed.
     Move {
         /// Which.
         id: ConnectionId,
-        /// Where its session lives.
-        to: WorkerId,
+        /// Where its session lives; `None` for a new session of a worker that leaves: to any that takes new ones.
+        to: Option<WorkerId>,
         /// The bytes read so far: the request head and what followed.
         #[serde(with = "serde_bytes_vec")]
         read: Vec<u8>,
@@ -127,6 +130,12 @@ pub enum ToSupervisor {
     OpenRelay {
         /// Whose sessions the requests are for.
         to: WorkerId,
+    },
+    /// A client wants a new session of a worker that leaves. Hand the stream that this message carries to one that takes new
+    /// sessions, as [`ToWorker::Relay`]; close it if there is none.
+    RelayNewcomer {
+        /// The client's address.
+        peer: PeerAddress,
     },
     /// The answer to [`ToWorker::Ping`].
     Pong {

@@ -226,7 +226,7 @@ fn obey(engine: &Engine, outbox: &Outbox, message: ToWorker, descriptors: Vec<Ow
         (ToWorker::Connection { id, peer, moved, read }, Some(socket)) => {
             engine.accept(Incoming { id, peer, moved, read, socket });
         }
-        (ToWorker::Relay { .. }, Some(socket)) => engine.accept_relay(socket),
+        (ToWorker::Relay { from: _, newcomer }, Some(socket)) => engine.accept_relay(socket, newcomer),
         // No descriptor was left for it. That this connection ends before it was accepted tells the supervisor so.
         (ToWorker::Connection { id, .. }, None) => outbox.send(ToSupervisor::Closed { id }),
         (ToWorker::Ping { nonce }, _) => outbox.send(ToSupervisor::Pong { nonce }),

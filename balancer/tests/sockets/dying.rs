@@ -111,7 +111,8 @@ fn a_moved_connection_arrives_with_what_was_read_and_where_its_client_is() {
         let from = Worker::ready(&world.balancer, worker_id(0, 1));
         let to = Worker::ready(&world.balancer, worker_id(1, 1));
         let target = format!("GET /?sid={} HTTP/1.1\r\n\r\n", sid_of(worker_id(0, 1)));
-        for (wanted, alive) in [(worker_id(1, 1), true), (worker_id(1, 7), false), (worker_id(5, 1), false)] {
+        let (owner, in_its_place, gone) = (worker_id(1, 1), worker_id(1, 7), worker_id(5, 1));
+        for (wanted, alive) in [(Some(owner), true), (Some(in_its_place), false), (Some(gone), false), (None, false)] {
             let mut client = world.connect().await;
             client.write_all(target.as_bytes()).await.unwrap();
             let given = from.take().await;
@@ -130,7 +131,7 @@ fn a_moved_connection_arrives_with_what_was_read_and_where_its_client_is() {
             to.say(ToSupervisor::Closed { id }).await;
             eventually("it has ended", || world.balancer.stats().open == 0).await;
         }
-        assert_eq!(world.balancer.stats().moved, 3);
+        assert_eq!(world.balancer.stats().moved, 4);
     });
 }
 
@@ -143,7 +144,7 @@ fn a_connection_of_which_too_much_was_read_to_be_moved_is_answered_here() {
         let given = from.take().await;
         from.say(ToSupervisor::Accepted { id: given.id }).await;
         let read = vec![b'x'; roomd_wire::MAX_MESSAGE_BYTES - 512];
-        from.move_away(given, worker_id(0, 1), &read).await;
+        from.move_away(given, Some(worker_id(0, 1)), &read).await;
         assert_eq!(read_all(&mut client).await, Refusal::HeadTooLarge.response().into_bytes());
         assert_eq!(world.balancer.stats().open, 0);
     });
@@ -159,7 +160,7 @@ fn a_worker_that_dies_with_a_moved_connection_passes_on_what_was_read() {
         client.write_all(format!("GET /?sid={} HTTP/1.1\r\n\r\n", sid_of(worker_id(0, 1))).as_bytes()).await.unwrap();
         let given = from.take().await;
         from.say(ToSupervisor::Accepted { id: given.id }).await;
-        from.move_away(given, worker_id(1, 1), b"read before").await;
+        from.move_away(given, Some(worker_id(1, 1)), b"read before").await;
         to.take().await;
         drop(to);
         let given = from.take().await;

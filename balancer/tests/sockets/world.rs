@@ -123,7 +123,7 @@ impl Worker {
         self.link.send(&message, &[]).await.unwrap();
     }
 
-    pub async fn move_away(&self, given: Given, to: WorkerId, read: &[u8]) {
+    pub async fn move_away(&self, given: Given, to: Option<WorkerId>, read: &[u8]) {
         let message = ToSupervisor::Move { id: given.id, to, read: read.to_vec() };
         self.link.send(&message, &[std::os::fd::AsFd::as_fd(&given.socket)]).await.unwrap();
     }

@@ -273,14 +273,23 @@ impl Supervisor {
                 }
             }
             ToSupervisor::OpenRelay { to } => {
-                self.relays += 1;
-                // If that worker does not live, dropping the stream here is the answer.
-                if let (Some(worker), Some(stream)) = (self.workers.get(&to), descriptors.into_iter().next()) {
-                    worker.tell(ToWorker::Relay { from: id }, Some(stream));
-                }
+                self.relay(Some(to), ToWorker::Relay { from: id, newcomer: None }, descriptors);
+            }
+            ToSupervisor::RelayNewcomer { peer } => {
+                let to = self.balancer.for_new_session();
+                self.relay(to, ToWorker::Relay { from: id, newcomer: Some(peer) }, descriptors);
             }
             // Words about connections go to the balancer before they come here.
             ToSupervisor::Accepted { .. } | ToSupervisor::Closed { .. } | ToSupervisor::Move { .. } => {}
+        }
+    }
+
+    /// Hands a stream between two workers on. If there is no such worker, dropping the stream here is the answer.
+    fn relay(&mut self, to: Option<WorkerId>, message: ToWorker, descriptors: Vec<OwnedFd>) {
+        self.relays += 1;
+        let worker = to.and_then(|to| self.workers.get(&to));
+        if let (Some(worker), Some(stream)) = (worker, descriptors.into_iter().next()) {
+            worker.tell(message, Some(stream));
         }
     }
 

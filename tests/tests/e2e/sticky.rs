@@ -160,6 +160,18 @@ fn http_1_0_is_served_and_closed() {
     }
 }
 
+/// Asks for a WebSocket, with this behind the query, and takes the answer that agrees.
+fn ask_for_websocket(connection: &mut Connection, query: &str) {
+    let target = format!("/socket.io/?EIO=4&transport=websocket{query}");
+    let headers = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13";
+    connection.send(format!(
+        "GET {target} HTTP/1.1\r\nHost: test\r\n{headers}\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ));
+    let answer = connection.answer().unwrap();
+    assert_eq!(answer.status, 101, "{answer:?}");
+    assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+}
+
 /// A browser's connection that has served another session is used for an upgrade: the whole connection is moved.
 #[test]
 fn an_upgrade_on_a_connection_of_another_worker_is_moved() {
@@ -170,14 +182,7 @@ fn an_upgrade_on_a_connection_of_another_worker_is_moved() {
         let other = elsewhere(sid, &others);
         let mut connection = Connection::open(cluster.address());
         touch(&mut connection, other);
-        let target = format!("/socket.io/?EIO=4&transport=websocket&sid={sid}");
-        let headers = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13";
-        connection.send(format!(
-            "GET {target} HTTP/1.1\r\nHost: test\r\n{headers}\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        ));
-        let answer = connection.answer().unwrap();
-        assert_eq!(answer.status, 101, "{answer:?}");
-        assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        ask_for_websocket(&mut connection, &format!("&sid={sid}"));
         let mut socket = WebSocket::from_raw_socket(connection.stream(), Role::Client, None);
         let text = |message: Message| message.into_text().unwrap().to_string();
         socket.send(Message::text("2probe")).unwrap();
@@ -200,8 +205,6 @@ struct Seen {
     sessions: AtomicUsize,
     /// Sessions that ended because their worker was killed.
     lost: AtomicUsize,
-    /// New sessions that were told to come back.
-    turned_away: AtomicUsize,
     /// Sessions that their server closed.
     closed: AtomicUsize,
 }
@@ -227,12 +230,6 @@ fn client(server: SocketAddr, number: usize, seen: &Seen, excused: &(dyn Fn(Work
     };
     while !seen.stop.load(Ordering::Relaxed) {
         let Some(answer) = request(HANDSHAKE, None) else { continue };
-        // On a connection that its worker left idle until it began to leave: come back by another one.
-        if answer.status == 503 {
-            assert!(answer.header("connection") == Some("close") && answer.header("retry-after").is_some());
-            seen.turned_away.fetch_add(1, Ordering::Relaxed);
-            continue;
-        }
         assert_eq!(answer.status, 200, "{answer:?}");
         let sid = sid(&answer);
         seen.sessions.fetch_add(1, Ordering::Relaxed);
@@ -326,7 +323,47 @@ fn a_reload_loses_no_session_in_silence() {
     assert!(seen.requests.load(Ordering::Relaxed) > 500);
     assert!(seen.closed.load(Ordering::Relaxed) >= 24, "each session was told that it is over");
     assert_eq!(seen.lost.load(Ordering::Relaxed), 0);
-    assert!(seen.turned_away.load(Ordering::Relaxed) <= 12, "at most the connections that are kept");
+}
+
+/// New sessions may come on connections that a worker has since before it was told to leave: another worker begins them.
+#[test]
+fn a_new_session_on_an_old_connection_to_a_worker_that_leaves_begins_in_another() {
+    let cluster = Cluster::build(1).program("test_app").config("[cluster]\ngrace = \"1h\"\n").start();
+    // Of those that keep the old worker the first is closed at once, the others much later.
+    let mut keeping: Vec<Connection> = (0..3).map(|_| Connection::open(cluster.address())).collect();
+    keeping.iter_mut().for_each(|connection| ask_for_websocket(connection, ""));
+    let mut old: Vec<Connection> = (0..2).map(|_| Connection::open(cluster.address())).collect();
+    old.iter_mut().for_each(|connection| assert_eq!(connection.get("/").status, 200));
+    cluster.run(&["reload"]);
+    cluster.eventually("the old one drains", |status| {
+        status["workers"].as_array().unwrap().iter().any(|worker| worker["state"] == "draining").then_some(())
+    });
+
+    let opened = old[0].get(HANDSHAKE);
+    assert_eq!((opened.status, opened.header("connection")), (200, Some("close")), "{opened:?}");
+    let sid = sid(&opened);
+    assert_eq!(home(&sid).generation.0, 2);
+    // The application is told where the client is.
+    let mut fresh = Connection::open(cluster.address());
+    assert_ok(&fresh.post(&polling(&sid), "40/test,"), "the session is there");
+    assert!(fresh.get(&polling(&sid)).body.starts_with("40/test,"));
+    assert_ok(&fresh.post(&polling(&sid), r#"42/test,1["cluster","fetch",{"local":true},[]]"#), "it is used");
+    let fetched = fresh.get(&polling(&sid)).body;
+    assert!(fetched.contains(r#""address":"127.0.0.1""#), "{fetched}");
+
+    ask_for_websocket(&mut old[1], "");
+    let (first, open) = old[1].frame().unwrap();
+    assert_eq!(first, 0x81);
+    let open: serde_json::Value = serde_json::from_slice(&open[1..]).unwrap();
+    assert_eq!(home(open["sid"].as_str().unwrap()).generation.0, 2);
+
+    drop(keeping);
+    cluster
+        .eventually("the old one has left", |status| (status["workers"].as_array().unwrap().len() == 1).then_some(()));
+    touch(&mut fresh, &sid);
+    let mut socket = WebSocket::from_raw_socket(old[1].stream(), Role::Client, None);
+    socket.send(Message::text("40")).unwrap();
+    assert!(socket.read().unwrap().into_text().unwrap().starts_with("40{\"sid\""));
 }
 
 #[test]

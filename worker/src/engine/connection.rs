@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use roomd_wire::{ConnectionId, PeerAddress, ToSupervisor};
+use roomd_wire::{ConnectionId, PeerAddress, ToSupervisor, WorkerId};
 use rustix::net::Shutdown;
 use tokio::{io::AsyncReadExt, sync::oneshot};
 
@@ -70,12 +70,12 @@ impl Engine {
         });
     }
 
-    /// Serves requests that another worker relays.
-    pub fn accept_relay(&self, socket: OwnedFd) {
+    /// Serves requests that another worker relays: of sessions, or one that begins a session of a client at this address.
+    pub fn accept_relay(&self, socket: OwnedFd, newcomer: Option<PeerAddress>) {
         let engine = self.clone();
         tokio::task::spawn_local(async move {
             if let Ok(stream) = Stream::new(socket) {
-                Box::pin(serve_http(engine, Source::Relay, stream, Bytes::new())).await;
+                Box::pin(serve_http(engine, Source::Relay { newcomer }, stream, Bytes::new())).await;
             }
         });
     }
@@ -207,8 +207,8 @@ impl Open {
         Open { engine: engine.clone(), id, moved: false.into() }
     }
 
-    /// Gives the connection to another worker, with what was read from it.
-    pub(super) fn move_to(&self, to: roomd_wire::WorkerId, stream: Stream, read: Vec<u8>) -> io::Result<()> {
+    /// Gives the connection to another worker, or to any that takes new sessions, with what was read from it.
+    pub(super) fn move_to(&self, to: Option<WorkerId>, stream: Stream, read: Vec<u8>) -> io::Result<()> {
         let socket = stream.into_fd()?;
         self.moved.set(true);
         super::counters::add(&self.engine.0.counters.moved_connections, 1);

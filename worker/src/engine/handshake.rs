@@ -13,7 +13,7 @@ use http::{
     header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
     request::Parts,
 };
-use roomd_wire::{PeerAddress, Sid};
+use roomd_wire::{PeerAddress, Sid, WorkerId};
 use rustix::net::Shutdown;
 use tokio::io::AsyncWriteExt;
 use tungstenite::handshake::derive_accept_key;
@@ -65,10 +65,7 @@ pub(super) async fn answer(engine: &Engine, request: Request, open: &Open) -> Op
     let query = Query::parse(&target);
     let owner = query.sid.filter(|_| !moved && admission::transport(&query).is_ok()).and_then(|sid| engine.owner(sid));
     if let Some(owner) = owner {
-        if let Err(error) = open.move_to(owner, stream, rebuild(&head, &rest)) {
-            tracing::warn!(%error, "a connection could not be moved");
-        }
-        return None;
+        return give(open, Some(owner), stream, &head, &rest);
     }
     let asked = admission::Request { is_get: head.method == Method::GET, upgrade: true, query };
     let admitted = match admit(&asked, |sid| engine.find_text(sid)) {
@@ -84,6 +81,7 @@ pub(super) async fn answer(engine: &Engine, request: Request, open: &Open) -> Op
     };
     let mut response = switching(engine, &head, key);
     match admitted {
+        Admitted::Open(_) if engine.0.draining.get() && !moved => give(open, None, stream, &head, &rest),
         Admitted::Open(_) if engine.0.draining.get() => refuse(engine, stream, "The server leaves", "").await,
         Admitted::Open(_) => begin(engine, peer, &head, stream, rest, response).await,
         Admitted::Upgrade(key) => join(engine, key, stream, rest, response).await,
@@ -93,6 +91,14 @@ pub(super) async fn answer(engine: &Engine, request: Request, open: &Open) -> Op
             None
         }
     }
+}
+
+/// Gives the connection to another worker: this one, or any that takes new sessions.
+fn give(open: &Open, to: Option<WorkerId>, stream: Stream, head: &Parts, rest: &[u8]) -> Option<Accepted> {
+    if let Err(error) = open.move_to(to, stream, rebuild(head, rest)) {
+        tracing::warn!(%error, "a connection could not be moved");
+    }
+    None
 }
 
 /// Begins a session.

@@ -34,7 +34,10 @@ pub(super) enum Source {
     /// A client's.
     Client { peer: PeerAddress },
     /// Another worker's, for its clients. Never relayed again.
-    Relay,
+    Relay {
+        /// Where the client is whose session begins here.
+        newcomer: Option<PeerAddress>,
+    },
 }
 
 /// Answers the requests of one connection.
@@ -160,9 +163,15 @@ async fn serve(engine: &Engine, source: Source, head: Parts, body: Incoming) -> 
     Ok(Served::Here(match admitted {
         Err(refusal) => refuse(engine, refusal),
         Ok(Admitted::Open(Transport::Polling)) => match source {
-            Source::Client { .. } if engine.0.draining.get() => leaving(),
-            Source::Client { peer } => polling::open(engine, peer, &head),
-            Source::Relay => refuse(engine, Refusal::UnknownSession),
+            Source::Client { peer } if engine.0.draining.get() => {
+                add(&engine.0.counters.relayed_requests, 1);
+                return Ok(match relay::relay_newcomer(engine, peer, head, body).await {
+                    Some(response) => Served::Relayed(response),
+                    None => Served::Here(leaving()),
+                });
+            }
+            Source::Client { peer } | Source::Relay { newcomer: Some(peer) } => polling::open(engine, peer, &head),
+            Source::Relay { newcomer: None } => refuse(engine, Refusal::UnknownSession),
         },
         Ok(Admitted::Polling(key)) => match head.method {
             Method::GET => polling::get(engine, key, &head).await?,
@@ -199,7 +208,7 @@ pub(super) fn refuse(engine: &Engine, refusal: Refusal) -> Response<ResponseBody
     response
 }
 
-/// A new client came by a connection that is older than the decision to leave: its next one goes to another worker.
+/// A new client came by a connection that is older than the decision to leave, and there is no other worker at the moment.
 fn leaving() -> Response<ResponseBody> {
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, ResponseBody::full(Bytes::new()));
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

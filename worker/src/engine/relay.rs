@@ -1,5 +1,5 @@
 //! Requests of other workers' sessions: passed to the owner over a stream between the two, so that a session that lives
-//! is always reached (design D3).
+//! is always reached (design D3). So are new sessions that come to a worker that leaves, to one that stays.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -13,7 +13,7 @@ use hyper::{
     client::conn::http1::{SendRequest, handshake},
 };
 use hyper_util::rt::TokioIo;
-use roomd_wire::{ToSupervisor, WorkerId};
+use roomd_wire::{PeerAddress, ToSupervisor, WorkerId};
 use rustc_hash::FxHashMap;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -35,9 +35,7 @@ pub(super) async fn relay(
     head: Parts,
     body: Incoming,
 ) -> Option<Response<ResponseBody>> {
-    let mut request = Request::from_parts(head, body);
-    *request.version_mut() = Version::HTTP_11;
-    strip(request.headers_mut());
+    let mut request = relayed(head, body);
     while let Some(mut sender) = engine.0.relays.take(owner) {
         match sender.try_send_request(request).await {
             Ok(response) => return Some(finish(engine, owner, sender, response)),
@@ -45,16 +43,35 @@ pub(super) async fn relay(
             Err(mut error) => request = error.take_message()?,
         }
     }
-    let mut sender = open(engine, owner).await?;
+    let mut sender = open(engine, ToSupervisor::OpenRelay { to: owner }).await?;
     let response = sender.send_request(request).await.ok()?;
     Some(finish(engine, owner, sender, response))
 }
 
-/// A new stream to a worker; the supervisor hands the other end over.
-async fn open(engine: &Engine, owner: WorkerId) -> Option<SendRequest<Incoming>> {
+/// Has another worker begin a session. `None`: there is none that takes new sessions, or it ended over this request.
+pub(super) async fn relay_newcomer(
+    engine: &Engine,
+    peer: PeerAddress,
+    head: Parts,
+    body: Incoming,
+) -> Option<Response<ResponseBody>> {
+    let mut sender = open(engine, ToSupervisor::RelayNewcomer { peer }).await?;
+    let response = sender.send_request(relayed(head, body)).await.ok()?;
+    Some(answered(response))
+}
+
+fn relayed(head: Parts, body: Incoming) -> Request<Incoming> {
+    let mut request = Request::from_parts(head, body);
+    *request.version_mut() = Version::HTTP_11;
+    strip(request.headers_mut());
+    request
+}
+
+/// A new stream to a worker; the supervisor, which `message` tells to whom, hands the other end over.
+async fn open(engine: &Engine, message: ToSupervisor) -> Option<SendRequest<Incoming>> {
     let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let (ours, theirs) = pair.inspect_err(|error| tracing::warn!(%error, "no stream to another worker")).ok()?;
-    engine.0.outbox.send_with(ToSupervisor::OpenRelay { to: owner }, theirs);
+    engine.0.outbox.send_with(message, theirs);
     let stream = Stream::new(ours).ok()?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
     tokio::task::spawn_local(async move {
@@ -77,6 +94,10 @@ fn finish(
             pool.put(owner, sender);
         }
     });
+    answered(response)
+}
+
+fn answered(response: Response<Incoming>) -> Response<ResponseBody> {
     let mut response = response.map(ResponseBody::relayed);
     strip(response.headers_mut());
     response

@@ -233,12 +233,13 @@ async fn supervise(
                 let target = cluster.links.borrow().get(&to).cloned();
                 if let Some(target) = target {
                     cluster.relays.borrow_mut().push(descriptors[0].try_clone().unwrap());
-                    target.send(&ToWorker::Relay { from: id }, &[descriptors[0].as_fd()]).await.unwrap();
+                    let message = ToWorker::Relay { from: id, newcomer: None };
+                    target.send(&message, &[descriptors[0].as_fd()]).await.unwrap();
                 }
             }
             ToSupervisor::Move { id, to, read } => {
                 cluster.moves.set(cluster.moves.get() + 1);
-                let target = cluster.links.borrow().get(&to).cloned().unwrap();
+                let target = cluster.links.borrow().get(&to.unwrap()).cloned().unwrap();
                 let message = ToWorker::Connection { id, peer: peer(), moved: true, read };
                 target.send(&message, &[descriptors[0].as_fd()]).await.unwrap();
             }

@@ -122,6 +122,7 @@ fn a_request_on_an_old_connection_is_the_last_one_there() {
         old.write_all(post.replace("Connection: close\r\n", "").as_bytes()).await.unwrap();
         let answer = read_reply(&mut old).await;
         assert_eq!((&*answer.body, answer.header("connection")), ("ok", Some("close")));
+        // A new session belongs elsewhere, but this supervisor names no other worker.
         newer.write_all(get("EIO=4&transport=polling").as_bytes()).await.unwrap();
         assert_eq!(read_reply(&mut newer).await.status, 503);
     });
