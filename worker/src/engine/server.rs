@@ -83,7 +83,6 @@ impl Engine {
                 timeout: Duration::from_millis(options.ping_timeout_ms),
             },
             upgrade_timeout: Duration::from_millis(options.upgrade_timeout_ms),
-            connect_timeout: Duration::from_millis(options.connect_timeout_ms),
             max_queue_bytes: usize::try_from(options.max_queue_bytes).unwrap_or(usize::MAX),
         };
         Ok(Engine(Rc::new(Inner {
@@ -150,11 +149,9 @@ impl Engine {
         self.with_session(session, |entry, now, _, out| entry.session.close(reason, now, out));
     }
 
-    /// The client has joined a namespace: the connect timeout no longer threatens it.
-    pub fn joined(&self, session: SessionKey) {
-        if let Some(entry) = self.0.state.borrow_mut().sessions.get_mut(session) {
-            entry.session.joined();
-        }
+    /// How long a session may live without a namespace, which the layer above sees to.
+    pub fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.0.options.connect_timeout_ms)
     }
 
     /// How a session exchanges packets; `None` if it has ended.

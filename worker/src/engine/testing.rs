@@ -13,12 +13,12 @@ use crate::{
 
 impl Engine {
     /// An engine whose supervisor is gone. Must be started inside a `LocalSet`.
-    pub(crate) fn for_tests(id: WorkerId) -> Engine {
+    pub(crate) fn for_tests(id: WorkerId, socketio: SocketIoConfig) -> Engine {
         let config = WorkerConfig {
             id,
             host: 1,
             workers: 3,
-            socketio: SocketIoConfig::default(),
+            socketio,
             bus: BusConfig::Embedded,
             bus_wait_ms: 0,
             trusted_proxies: Vec::new(),

@@ -10,6 +10,7 @@
 //! | `frames` | WebSocket frames from a client |
 //! | `deadlines` | the deadlines of all sessions |
 //! | `socket_packet` | Socket.IO 5: the text packet as a client sends it |
+//! | `membership` | one client's sockets: how it joins namespaces and leaves them |
 //! | `encoded` | Socket.IO packets as they go out, encoded once for all recipients |
 //! | `data` | the canonical form of arguments: JSON text with placeholders, and its attachments |
 //! | `args` | from Rust values to arguments and back |
@@ -28,6 +29,7 @@ pub mod frames;
 pub mod heartbeat;
 pub(crate) mod json;
 pub(crate) mod json_write;
+pub mod membership;
 pub mod queue;
 pub mod session;
 mod socket_packet;

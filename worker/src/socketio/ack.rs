@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Io, SocketId, server::NamespaceIndex, waiting::Question};
-use crate::protocol::{Data, EncodeError};
+use super::{Io, SocketId, waiting::Question};
+use crate::protocol::{Data, EncodeError, membership::NamespaceIndex};
 
 /// How to answer a client's event. Dropping it without an answer is legal: the client then waits in vain.
 pub struct Ack {

@@ -13,14 +13,13 @@ use super::{
     Io,
     ack::{Answers, RequestError},
     pending::{self, Pending},
-    server::NamespaceIndex,
 };
 use crate::{
     adapter::codec::{
         Flags, Packet, RemoteSocket, Request, RequestBody, ResponseBody, Room, Selector, WriteError, random_id,
     },
     bus::BusError,
-    protocol::{Data, PacketType},
+    protocol::{Data, PacketType, membership::NamespaceIndex},
 };
 
 impl Io {

@@ -8,11 +8,10 @@ use smallvec::SmallVec;
 use super::{
     Io,
     ack::{Answers, RequestError},
-    server::NamespaceIndex,
 };
 use crate::{
     adapter::codec::{Flags, RemoteSocket, RequestBody, Room, Selector, WriteError},
-    protocol::{Data, EncodeError},
+    protocol::{Data, EncodeError, membership::NamespaceIndex},
 };
 
 /// How long a request to other servers waits for its answers, as the official adapter's `requestsTimeout`.

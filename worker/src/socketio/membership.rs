@@ -1,50 +1,85 @@
-//! How a socket comes into its namespace, and how it leaves.
+//! How a socket comes into its namespace, and how it leaves. The rules are in `protocol::membership`; here is what follows from
+//! them for middleware, handlers, rooms and the client.
 //!
 //! ```text
 //! CONNECT ─► apart ─ middleware agrees ─► in its own room ─ disconnecting ─► apart ─ disconnect ─► gone
-//!              └─ refused, or the client leaves ─► gone
+//!              └─ refused, or the session ends ─► gone
 //! ```
 
 use serde_json::Value;
 use smallvec::SmallVec;
 
-use super::{
-    ConnectError, Connecting, Io, Socket, SocketId, handlers,
-    rooms::Member,
-    server::{NamespaceIndex, SocketState},
-};
+use super::{ConnectError, Connecting, Io, Socket, SocketId, handlers, server::SocketState};
 use crate::{
     engine::{CloseReason, SessionKey},
-    protocol::Encoded,
+    protocol::{
+        Encoded,
+        membership::{Action, Actions, Cause, Member, Membership, NamespaceIndex, Reason, SocketKey},
+    },
 };
 
 impl Io {
+    /// Tells the rules what happens to a session, and does what comes of it.
+    pub(super) fn with_membership(&self, session: SessionKey, tell: impl FnOnce(&mut Membership, &mut Actions)) {
+        let mut out = Actions::new();
+        if let Some(session) = self.0.state.borrow_mut().sessions.get_mut(&session) {
+            tell(&mut session.membership, &mut out);
+        }
+        self.act(session, out);
+    }
+
+    /// Does what the rules say.
+    pub(super) fn act(&self, session: SessionKey, actions: Actions) {
+        for action in actions {
+            match action {
+                Action::Forget(key) => self.forget(key),
+                Action::SendDisconnect(SocketKey { namespace, .. }) => {
+                    self.0.engine.send(session, &Encoded::disconnect(&self.0.declared(namespace).name));
+                }
+                Action::Leave(key, reason) => self.leave(key, reason),
+                Action::Close(cause) => {
+                    tracing::debug!(%cause, "a session is closed");
+                    self.0.engine.close(session, CloseReason::ForcedClose);
+                }
+            }
+        }
+    }
+
     /// A client asks to join a namespace.
-    pub(super) fn connect(&self, key: SessionKey, nsp: &str, auth: Option<&str>) {
+    pub(super) fn connect(&self, session: SessionKey, nsp: &str, auth: Option<&str>) {
         let Some(namespace) = self.0.namespace(nsp) else {
-            return self.0.engine.send(key, &Encoded::connect_error(nsp, "Invalid namespace", None));
+            return self.0.engine.send(session, &Encoded::connect_error(nsp, "Invalid namespace", None));
         };
         let mut random = [0; 15];
         if let Err(error) = getrandom::fill(&mut random) {
             tracing::error!(%error, "the system gives no random numbers");
-            return self.0.engine.close(key, CloseReason::ForcedClose);
+            return self.with_membership(session, |membership, out| membership.close(Cause::NoRandomness, out));
         }
         let id = SocketId::new(random);
         let auth: Option<Value> = auth.and_then(|auth| serde_json::from_str(auth).ok());
+        let mut considered = false;
+        let mut out = Actions::new();
         {
             let state = &mut *self.0.state.borrow_mut();
-            let Some(session) = state.sessions.get_mut(&key) else { return };
-            if session.sockets.iter().any(|(joined, _)| *joined == namespace) {
-                // Neither is a second time in a namespace, as in the official server.
-                return self.0.engine.close(key, CloseReason::ForcedClose);
-            }
+            let Some(known) = state.sessions.get_mut(&session) else { return };
             let members = &mut state.namespaces[usize::from(namespace)];
-            let socket = SocketState { id, session: key, auth: auth.clone().map(Box::new), data: None };
-            let member = members.sockets.insert(socket) as Member;
-            members.apart.insert(id, member);
-            session.sockets.push((namespace, member));
+            let place = members.sockets.vacant_entry();
+            let member = place.key() as Member;
+            if known.membership.connect(SocketKey { namespace, member }, &mut out) {
+                place.insert(SocketState { id, session, auth: auth.clone().map(Box::new), data: None });
+                members.apart.insert(id, member);
+                considered = true;
+            }
         }
-        let socket = Socket { io: self.clone(), namespace, id };
+        self.act(session, out);
+        if considered {
+            self.consider(Socket { io: self.clone(), namespace, id }, auth);
+        }
+    }
+
+    /// Asks middleware, if there is some.
+    fn consider(&self, socket: Socket, auth: Option<Value>) {
+        let namespace = socket.namespace;
         if self.0.declared(namespace).handlers.middlewares.is_empty() {
             return self.accept(socket);
         }
@@ -68,16 +103,13 @@ impl Io {
     /// Nothing speaks against it: the socket is in the namespace.
     fn accept(&self, socket: Socket) {
         let Socket { namespace, id, .. } = socket;
-        let session = {
-            let state = &mut *self.0.state.borrow_mut();
-            let members = &mut state.namespaces[usize::from(namespace)];
-            // The client may have gone while middleware considered.
-            let Some(member) = members.apart.remove(&id) else { return };
-            members.rooms.add(member, id);
-            members.sockets[member as usize].session
-        };
+        let Some((session, key)) = self.decided(&socket, Membership::agree) else { return };
+        {
+            let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
+            members.apart.remove(&id);
+            members.rooms.add(key.member, id);
+        }
         self.0.want_room(namespace, id.as_str());
-        self.0.engine.joined(session);
         let declared = self.0.declared(namespace);
         self.0.engine.send(session, &Encoded::connect(&declared.name, id.as_str()));
         if let Some(handler) = &declared.handlers.connect {
@@ -86,56 +118,74 @@ impl Io {
     }
 
     fn refuse(&self, socket: &Socket, error: ConnectError) {
-        let state = &mut *self.0.state.borrow_mut();
-        let members = &mut state.namespaces[usize::from(socket.namespace)];
-        let Some(member) = members.apart.remove(&socket.id) else { return };
-        let key = members.sockets.remove(member as usize).session;
-        if let Some(session) = state.sessions.get_mut(&key) {
-            session.sockets.retain(|(namespace, _)| *namespace != socket.namespace);
-        }
+        let Some((session, key)) = self.decided(socket, Membership::refuse) else { return };
+        self.forget(key);
         let name = &self.0.declared(socket.namespace).name;
         let data = error.data.map(|data| data.to_string());
-        self.0.engine.send(key, &Encoded::connect_error(name, &error.message, data.as_deref()));
+        self.0.engine.send(session, &Encoded::connect_error(name, &error.message, data.as_deref()));
+    }
+
+    /// Middleware has decided. `None` if that does not matter any more.
+    fn decided(
+        &self,
+        socket: &Socket,
+        decision: impl FnOnce(&mut Membership, SocketKey) -> bool,
+    ) -> Option<(SessionKey, SocketKey)> {
+        let state = &mut *self.0.state.borrow_mut();
+        let members = &state.namespaces[usize::from(socket.namespace)];
+        let member = members.apart.get(&socket.id).copied()?;
+        let session = members.sockets.get(member as usize)?.session;
+        // It may have ended in this turn of the loop: then it is about to be told here.
+        self.0.engine.transport(session)?;
+        let key = SocketKey { namespace: socket.namespace, member };
+        decision(&mut state.sessions.get_mut(&session)?.membership, key).then_some((session, key))
+    }
+
+    /// Makes a socket leave its namespace, or its session end.
+    pub(super) fn disconnect(&self, namespace: NamespaceIndex, id: SocketId, close: bool) {
+        let found = {
+            let members = &self.0.state.borrow().namespaces[usize::from(namespace)];
+            members.member(&id).and_then(|member| Some((member, members.sockets.get(member as usize)?.session)))
+        };
+        let Some((member, session)) = found else { return };
+        let key = SocketKey { namespace, member };
+        self.with_membership(session, |membership, out| membership.disconnect(key, close, out));
     }
 
     /// A socket leaves its namespace: the handlers, its rooms, and what waits for its answers.
-    pub(super) fn leave(&self, key: SessionKey, namespace: NamespaceIndex, id: SocketId, reason: &'static str) {
-        {
-            let mut state = self.0.state.borrow_mut();
-            let Some(session) = state.sessions.get_mut(&key) else { return };
-            let before = session.sockets.len();
-            session.sockets.retain(|(joined, _)| *joined != namespace);
-            if session.sockets.len() == before {
-                return;
-            }
-        }
-        let declared = self.0.declared(namespace);
+    fn leave(&self, key: SocketKey, reason: Reason) {
+        let SocketKey { namespace, member } = key;
+        let Some(id) = self.0.state.borrow().socket(key).map(|socket| socket.id) else { return };
+        let (handlers, reason) = (&self.0.declared(namespace).handlers, reason.as_str());
         let socket = Socket { io: self.clone(), namespace, id };
-        let was_in = self.0.state.borrow().namespaces[usize::from(namespace)].rooms.own(&id).is_some();
-        if let Some(handler) = declared.handlers.disconnecting.as_ref().filter(|_| was_in) {
+        if let Some(handler) = &handlers.disconnecting {
             handlers::run(&self.0.panics, "disconnecting", || handler(socket.clone(), reason));
         }
-        self.leave_rooms(namespace, id);
-        if let Some(handler) = declared.handlers.disconnect.as_ref().filter(|_| was_in) {
+        self.leave_rooms(namespace, id, member);
+        if let Some(handler) = &handlers.disconnect {
             handlers::run(&self.0.panics, "disconnect", || handler(socket, reason));
         }
-        let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
-        if let Some(member) = members.apart.remove(&id) {
-            members.sockets.remove(member as usize);
-        }
+        self.forget(key);
     }
 
-    fn leave_rooms(&self, namespace: NamespaceIndex, id: SocketId) {
+    fn leave_rooms(&self, namespace: NamespaceIndex, id: SocketId, member: Member) {
         let mut deleted: SmallVec<[String; 2]> = SmallVec::new();
         {
             let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
-            let Some(member) = members.rooms.own(&id) else { return };
             members.rooms.remove(member, id, |room| deleted.push(room.to_owned()));
             members.apart.insert(id, member);
             members.waiting.left(id);
         }
         deleted.iter().filter(|room| *room != id.as_str()).for_each(|room| self.0.drop_room(namespace, room));
         self.0.drop_room(namespace, id.as_str());
+    }
+
+    /// A socket that is in no room any more, or never was.
+    fn forget(&self, SocketKey { namespace, member }: SocketKey) {
+        let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
+        if let Some(socket) = members.sockets.try_remove(member as usize) {
+            members.apart.remove(&socket.id);
+        }
     }
 }
 

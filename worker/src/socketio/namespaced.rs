@@ -7,11 +7,10 @@ use serde::Serialize;
 use super::{
     Broadcast, Io, REQUESTS_TIMEOUT,
     ack::{Answers, RequestError},
-    server::NamespaceIndex,
 };
 use crate::{
     adapter::codec::WriteError,
-    protocol::{Data, EncodeError},
+    protocol::{Data, EncodeError, membership::NamespaceIndex},
 };
 
 /// A namespace in the whole cluster, for what concerns no single socket.

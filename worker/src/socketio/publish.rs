@@ -5,7 +5,7 @@ use roomd_wire::BusHealth;
 
 use super::{
     Io, MAX_ROOM_NAME_BYTES,
-    server::{Inner, NamespaceIndex, count},
+    server::{Inner, count},
 };
 use crate::{
     adapter::{
@@ -13,7 +13,7 @@ use crate::{
         envelope::{self, Names},
     },
     bus::{BusHandler, Routing},
-    protocol::{Data, Encoded},
+    protocol::{Data, Encoded, membership::NamespaceIndex},
 };
 
 impl Inner {

@@ -11,7 +11,7 @@ use super::{
     ack::Awaited,
     handlers, pending,
     publish::names,
-    server::{NamespaceIndex, SocketState, count},
+    server::{SocketState, count},
 };
 use crate::{
     adapter::codec::{
@@ -19,7 +19,7 @@ use crate::{
         js_date,
     },
     engine::Handshake,
-    protocol::Data,
+    protocol::{Data, membership::NamespaceIndex},
 };
 
 /// How long this server goes on passing answers of its clients to a request that names no time.

@@ -9,15 +9,13 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::SocketId;
+use crate::protocol::membership::Member;
 
 /// The most rooms that one socket can be in: what a client can make an application join is bounded.
 pub const MAX_ROOMS_PER_SOCKET: usize = 1000;
 
 /// The longest name of a room that a socket can join, in bytes: names are kept, here and on the bus, and clients choose them.
 pub const MAX_ROOM_NAME_BYTES: usize = 1024;
-
-/// Names a socket inside a namespace, for as long as it is there.
-pub type Member = u32;
 
 /// The rooms of a namespace.
 ///

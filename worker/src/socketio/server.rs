@@ -1,4 +1,4 @@
-//! The server's state and the way of a packet from a client.
+//! The server's state.
 //!
 //! State is borrowed shortly, and never while the application is called. The engine may be called with state borrowed: it
 //! never calls back from inside a call.
@@ -9,41 +9,34 @@ use std::{
     rc::Rc,
 };
 
-use bytes::Bytes;
 use roomd_wire::{WorkerId, WorkerStats};
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 use slab::Slab;
-use smallvec::SmallVec;
 
 use super::{
-    Ack, Io, Socket, SocketId,
+    SocketId,
     app::{App, Namespace},
-    handlers::{self, Panics},
+    handlers::Panics,
     heard::Heard,
+    joining::Joining,
     pending::Pending,
-    rooms::{Member, Rooms},
+    rooms::Rooms,
     waiting::Waiting,
 };
 use crate::{
     adapter::codec::{Channels, random_id},
     bus::{Bus, Routing},
-    engine::{CloseReason, Engine, Handshake, SessionHandler, SessionKey},
+    engine::{Engine, Handshake, SessionKey},
     protocol::{
-        Data, Encoded, PacketType,
-        assembly::{Assembly, Complete, Text},
+        Data, Encoded,
+        assembly::Assembly,
+        membership::{Member, Membership, NamespaceIndex, SocketKey},
     },
 };
 
 /// What every channel's name begins with, as the official adapter's option `key` has it.
 const CHANNEL_PREFIX: &str = "socket.io";
-
-/// How many handlers of one client's events can wait at once. A client that sends on regardless is closed: each of them keeps
-/// what it was sent in memory.
-pub const MAX_WAITING_HANDLERS: u32 = 1000;
-
-/// Place of a namespace in the list of those that the application declared.
-pub(super) type NamespaceIndex = u16;
 
 /// The Socket.IO server of one worker.
 pub(super) struct Inner {
@@ -76,6 +69,8 @@ pub(super) struct Declared {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) sessions: FxHashMap<SessionKey, Session>,
+    /// Those of them that have joined nothing yet.
+    pub(super) joining: Joining,
     /// In the order of [`Inner::namespaces`].
     pub(super) namespaces: Vec<Members>,
 }
@@ -83,11 +78,10 @@ pub(super) struct State {
 /// What is known of a session here.
 pub(super) struct Session {
     pub(super) handshake: Rc<Handshake>,
-    assembly: Assembly,
-    /// Its sockets; nearly every client has one.
-    pub(super) sockets: SmallVec<[(NamespaceIndex, Member); 2]>,
+    pub(super) assembly: Assembly,
+    pub(super) membership: Membership,
     /// Handlers of its events that have begun and wait for something.
-    handlers: u32,
+    pub(super) handlers: u32,
 }
 
 /// The sockets of one namespace.
@@ -138,7 +132,7 @@ impl Inner {
             bus: OnceCell::new(),
             namespaces,
             index,
-            state: State { sessions: FxHashMap::default(), namespaces: members }.into(),
+            state: State { namespaces: members, ..State::default() }.into(),
             panics: Panics::default(),
             counters: Counters::default(),
             rng: rng.into(),
@@ -221,11 +215,17 @@ impl Inner {
 }
 
 impl State {
+    /// The socket with this key, if it is there.
+    pub(super) fn socket(&self, SocketKey { namespace, member }: SocketKey) -> Option<&SocketState> {
+        self.namespaces[usize::from(namespace)].sockets.get(member as usize)
+    }
+
     /// A session has ended, and its sockets have left. The last one leaves nothing behind.
-    fn forget(&mut self, key: SessionKey) {
+    pub(super) fn forget(&mut self, key: SessionKey) {
         self.sessions.remove(&key);
         if self.sessions.is_empty() {
             self.sessions.shrink_to_fit();
+            self.joining.clear();
             for members in &mut self.namespaces {
                 members.sockets.shrink_to_fit();
                 members.apart.shrink_to_fit();
@@ -253,182 +253,4 @@ impl Members {
 /// Count one more.
 pub(super) fn count(counter: &Cell<u64>) {
     counter.set(counter.get() + 1);
-}
-
-impl Io {
-    /// A packet has come whole.
-    fn packet(&self, key: SessionKey, packet: Whole<'_>) {
-        if packet.kind == PacketType::Connect {
-            return self.connect(key, packet.nsp, packet.json);
-        }
-        let Some((namespace, id)) = self.joined(key, packet.nsp) else {
-            return self.violation(key, "a packet for a namespace that was not joined");
-        };
-        match packet.kind {
-            PacketType::Event => self.event(key, namespace, id, packet),
-            PacketType::Ack => {
-                if let (Some(ack), Some(data)) = (packet.id, packet.data()) {
-                    self.answered(namespace, id, ack, data);
-                }
-            }
-            PacketType::Disconnect => self.leave(key, namespace, id, "client namespace disconnect"),
-            PacketType::Connect | PacketType::ConnectError => self.violation(key, "a packet that only a server sends"),
-        }
-    }
-
-    fn joined(&self, key: SessionKey, nsp: &str) -> Option<(NamespaceIndex, SocketId)> {
-        let state = self.0.state.borrow();
-        let sockets = &state.sessions.get(&key)?.sockets;
-        let &(namespace, member) = sockets.iter().find(|(index, _)| &*self.0.declared(*index).name == nsp)?;
-        let members = &state.namespaces[usize::from(namespace)];
-        let id = members.sockets.get(member as usize)?.id;
-        // Middleware has to agree first.
-        (members.rooms.own(&id).is_some()).then_some((namespace, id))
-    }
-
-    fn event(&self, key: SessionKey, namespace: NamespaceIndex, id: SocketId, packet: Whole<'_>) {
-        count(&self.0.counters.events_in);
-        let (Some(event), Some(data)) = (packet.event, packet.data()) else { return };
-        let handlers = &self.0.declared(namespace).handlers;
-        let Some(handler) = handlers.events.get(event).or(handlers.any.as_ref()) else { return };
-        let socket = Socket { io: self.clone(), namespace, id };
-        let ack = Ack { io: self.clone(), namespace, socket: id, id: packet.id };
-        let begin = || match handler(socket, &data, ack) {
-            Ok(work) => work,
-            Err(error) => {
-                count(&self.0.counters.bad_events);
-                if let (Some(ack), Ok(answer)) = (packet.id, Data::ack(&BadEvent { error: describe(&error) })) {
-                    self.0.answer(namespace, id, ack, &answer);
-                }
-                Box::pin(std::future::ready(()))
-            }
-        };
-        handlers::run_with(&self.0.panics, event, begin, || Waits::begin(self, key));
-    }
-
-    /// Every socket of a session, which may be none.
-    pub(super) fn sockets_of(&self, key: SessionKey) -> SmallVec<[(NamespaceIndex, SocketId); 2]> {
-        let state = self.0.state.borrow();
-        let sockets = state.sessions.get(&key).map_or(&[][..], |session| &session.sockets);
-        let id = |&(namespace, member): &(NamespaceIndex, Member)| {
-            let socket = state.namespaces[usize::from(namespace)].sockets.get(member as usize)?;
-            Some((namespace, socket.id))
-        };
-        sockets.iter().filter_map(id).collect()
-    }
-
-    /// A client's answer.
-    fn answered(&self, namespace: NamespaceIndex, id: SocketId, ack: u64, data: Data) {
-        let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
-        members.waiting.answer(id, ack, data);
-    }
-
-    fn violation(&self, key: SessionKey, what: &str) {
-        tracing::debug!(what, "a client broke the protocol");
-        self.0.engine.close(key, CloseReason::ForcedClose);
-    }
-}
-
-/// A handler of a client's event that waits for something.
-struct Waits {
-    io: Io,
-    session: SessionKey,
-}
-
-impl Waits {
-    fn begin(io: &Io, session: SessionKey) -> Self {
-        let waiting = io.0.state.borrow_mut().sessions.get_mut(&session).map_or(0, |session| {
-            session.handlers += 1;
-            session.handlers
-        });
-        if waiting > MAX_WAITING_HANDLERS {
-            tracing::debug!(limit = MAX_WAITING_HANDLERS, "a client sends faster than its events are handled");
-            io.0.engine.close(session, CloseReason::ForcedClose);
-        }
-        Waits { io: io.clone(), session }
-    }
-}
-
-impl Drop for Waits {
-    fn drop(&mut self) {
-        if let Some(session) = self.io.0.state.borrow_mut().sessions.get_mut(&self.session) {
-            session.handlers -= 1;
-        }
-    }
-}
-
-/// A packet with all that belongs to it, borrowed where it came in one message.
-#[derive(Clone, Copy)]
-struct Whole<'a> {
-    kind: PacketType,
-    nsp: &'a str,
-    id: Option<u64>,
-    event: Option<&'a str>,
-    json: Option<&'a str>,
-    data: Option<&'a Data>,
-}
-
-impl Whole<'_> {
-    fn data(&self) -> Option<Data> {
-        self.data.cloned().or_else(|| self.json.map(|json| Data::checked(json.to_owned(), Vec::new())))
-    }
-}
-
-#[derive(serde::Serialize)]
-struct BadEvent {
-    error: String,
-}
-
-fn describe(error: &dyn std::error::Error) -> String {
-    let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-    format!("the event's arguments are of the wrong shape: {cause}")
-}
-
-impl SessionHandler for Io {
-    fn opened(&self, key: SessionKey, handshake: Rc<Handshake>) {
-        let session = Session { handshake, assembly: Assembly::default(), sockets: SmallVec::new(), handlers: 0 };
-        self.0.state.borrow_mut().sessions.insert(key, session);
-    }
-
-    fn text(&self, key: SessionKey, message: &str) {
-        let read = {
-            let mut state = self.0.state.borrow_mut();
-            let Some(session) = state.sessions.get_mut(&key) else { return };
-            session.assembly.text(message)
-        };
-        match read {
-            Ok(Text::Begun) => {}
-            Ok(Text::Whole(packet)) => {
-                let event = packet.event.as_ref().map(|name| name.as_str());
-                let whole =
-                    Whole { kind: packet.kind, nsp: packet.nsp, id: packet.id, event, json: packet.json, data: None };
-                self.packet(key, whole);
-            }
-            Err(violation) => self.violation(key, &violation.to_string()),
-        }
-    }
-
-    fn binary(&self, key: SessionKey, message: Bytes) {
-        let read = {
-            let mut state = self.0.state.borrow_mut();
-            let Some(session) = state.sessions.get_mut(&key) else { return };
-            session.assembly.binary(message)
-        };
-        match read {
-            Ok(None) => {}
-            Ok(Some(Complete { kind, nsp, id, event, data })) => {
-                let whole = Whole { kind, nsp: &nsp, id, event: event.as_deref(), json: None, data: data.as_ref() };
-                self.packet(key, whole);
-            }
-            Err(violation) => self.violation(key, &violation.to_string()),
-        }
-    }
-
-    fn closed(&self, key: SessionKey, reason: CloseReason) {
-        for (namespace, id) in self.sockets_of(key) {
-            self.leave(key, namespace, id, reason.as_str());
-        }
-        self.0.state.borrow_mut().forget(key);
-        count(&self.0.counters.ended_sessions);
-    }
 }

@@ -10,11 +10,10 @@ use super::{
     Broadcast, Io, SocketId,
     ack::{AckError, Awaited},
     rooms::Change,
-    server::NamespaceIndex,
 };
 use crate::{
-    engine::{CloseReason, Handshake, SessionKey, Transport},
-    protocol::{Data, EncodeError, Encoded},
+    engine::{Handshake, SessionKey, Transport},
+    protocol::{Data, EncodeError, Encoded, membership::NamespaceIndex},
 };
 
 /// The address of a client in a namespace. It can be kept and used after the client has gone: then nothing happens.
@@ -172,22 +171,6 @@ impl Socket {
 
     fn session(&self) -> Option<SessionKey> {
         Some(self.io.0.state.borrow().namespaces[usize::from(self.namespace)].socket(&self.id)?.session)
-    }
-}
-
-impl Io {
-    /// Makes a socket leave its namespace, or its session end.
-    pub(super) fn disconnect(&self, namespace: NamespaceIndex, id: SocketId, close: bool) {
-        let session = self.0.state.borrow().namespaces[usize::from(namespace)].socket(&id).map(|socket| socket.session);
-        let Some(session) = session else { return };
-        let leaving = if close { self.sockets_of(session) } else { [(namespace, id)].into_iter().collect() };
-        for (namespace, id) in leaving {
-            self.0.engine.send(session, &Encoded::disconnect(&self.0.declared(namespace).name));
-            self.leave(session, namespace, id, "server namespace disconnect");
-        }
-        if close {
-            self.0.engine.close(session, CloseReason::ForcedClose);
-        }
     }
 }
 

@@ -87,7 +87,6 @@ impl SessionHandler for Echo {
         self.heard.borrow_mut().push("opened".into());
         self.handshakes.borrow_mut().push(handshake);
         self.sessions.borrow_mut().push(session);
-        self.engine.joined(session);
     }
 
     fn text(&self, session: SessionKey, data: &str) {

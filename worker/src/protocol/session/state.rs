@@ -22,7 +22,6 @@ const GOING_AWAY: u16 = 1001;
 pub struct Session {
     phase: Phase,
     heartbeat: Heartbeat,
-    join_by: Option<Instant>,
     queue: Queue,
 }
 
@@ -65,12 +64,7 @@ impl Session {
             Transport::WebSocket => Phase::WebSocket,
             Transport::Polling => Phase::Polling { poll: false, post: false, upgrade: Upgrade::None },
         };
-        Session {
-            phase,
-            heartbeat: Heartbeat::new(now, &settings.rhythm),
-            join_by: Some(now + settings.connect_timeout),
-            queue: Queue::default(),
-        }
+        Session { phase, heartbeat: Heartbeat::new(now, &settings.rhythm), queue: Queue::default() }
     }
 
     /// The transport that requests with its id must name.
@@ -100,7 +94,7 @@ impl Session {
             Phase::Polling { upgrade: Upgrade::Probing { until }, .. } => Some(until),
             Phase::Polling { upgrade: Upgrade::Probed { until, noop }, .. } => Some(until.min(noop)),
         };
-        [self.join_by, upgrade].into_iter().flatten().chain([self.heartbeat.due()]).min()
+        upgrade.into_iter().chain([self.heartbeat.due()]).min()
     }
 
     /// Does what is due. True if a packet was queued.
@@ -122,10 +116,6 @@ impl Session {
             Phase::Polling { .. } => self.expire_upgrade(now, out),
             Phase::WebSocket => {}
         }
-        if self.join_by.is_some_and(|due| now >= due) {
-            self.close(CloseReason::ForcedClose, now, out);
-            return false;
-        }
         match self.heartbeat.expire(now, &settings.rhythm) {
             Some(Beat::Ping) => self.send(Encoded::ping(), settings, out) == Sent::Queued,
             Some(Beat::Timeout) => {
@@ -134,11 +124,6 @@ impl Session {
             }
             None => false,
         }
-    }
-
-    /// The layer above has let the client in: the connect timeout is over.
-    pub fn joined(&mut self) {
-        self.join_by = None;
     }
 
     /// Queues a packet for the client.

@@ -9,7 +9,6 @@ use crate::protocol::{Encoded, engine_packet::Packet, heartbeat::Rhythm};
 const SETTINGS: Settings = Settings {
     rhythm: Rhythm { interval: Duration::from_millis(25_000), timeout: Duration::from_millis(20_000) },
     upgrade_timeout: Duration::from_millis(10_000),
-    connect_timeout: Duration::from_millis(45_000),
     max_queue_bytes: 100,
 };
 
@@ -23,9 +22,7 @@ struct Bench {
 impl Bench {
     fn new(transport: Transport) -> Bench {
         let now = Instant::now();
-        let mut session = Session::open(transport, now, &SETTINGS);
-        session.joined();
-        Bench { session, now, out: Vec::new() }
+        Bench { session: Session::open(transport, now, &SETTINGS), now, out: Vec::new() }
     }
 
     fn polling() -> Bench {
@@ -269,17 +266,6 @@ fn a_session_without_a_pong_times_out() {
     assert!(bench.later(25_000), "a ping is queued");
     bench.later(20_000);
     assert_eq!(bench.actions(), [Action::CloseSocket(Ending::Orderly), Action::Ended(CloseReason::PingTimeout)]);
-}
-
-#[test]
-fn who_joins_no_namespace_is_closed() {
-    let mut bench = Bench::new(Transport::WebSocket);
-    bench.session = Session::open(Transport::WebSocket, bench.now, &SETTINGS);
-    bench.later(25_000);
-    bench.packet("3");
-    assert_eq!(bench.session.deadline(), Some(bench.now + Duration::from_millis(20_000)));
-    bench.later(20_000);
-    assert_eq!(bench.actions(), [Action::CloseSocket(Ending::Orderly), Action::Ended(CloseReason::ForcedClose)]);
 }
 
 #[test]

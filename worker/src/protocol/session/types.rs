@@ -37,8 +37,6 @@ pub struct Settings {
     pub rhythm: Rhythm,
     /// From the second transport's opening to packet `5`.
     pub upgrade_timeout: Duration,
-    /// How long a session may live without a namespace.
-    pub connect_timeout: Duration,
     /// How many bytes may wait for a client.
     pub max_queue_bytes: usize,
 }

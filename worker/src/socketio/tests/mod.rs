@@ -4,6 +4,7 @@ mod bus;
 mod cluster;
 mod histories;
 mod hostile;
+mod joining;
 mod leaving;
 mod packets;
 mod single;
@@ -11,7 +12,7 @@ mod single;
 use std::{future::Future, rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use roomd_wire::{Generation, Slot, WorkerId, WorkerStats};
+use roomd_wire::{Generation, Slot, SocketIoConfig, WorkerId, WorkerStats};
 
 use self::bus::{Hub, MemoryBus};
 use super::{App, Io, Socket};
@@ -58,10 +59,14 @@ struct Client {
 
 impl Cluster {
     fn new(routing: Routing, workers: u16, app: impl Fn() -> App) -> Cluster {
+        Cluster::with(&SocketIoConfig::default(), routing, workers, app)
+    }
+
+    fn with(config: &SocketIoConfig, routing: Routing, workers: u16, app: impl Fn() -> App) -> Cluster {
         let hub = Hub::new();
         let start = |slot| {
             let id = WorkerId { slot: Slot(slot), generation: Generation(1) };
-            let engine = Engine::for_tests(id);
+            let engine = Engine::for_tests(id, config.clone());
             let io = Io::new(engine.clone(), id, app());
             engine.start_for_tests(Rc::new(io.clone()));
             let bus = hub.join(routing, Rc::new(io.clone()));

@@ -1,0 +1,181 @@
+//! The way of a message from a client: to a packet, to the socket it is for, to a handler.
+
+use std::{rc::Rc, time::Instant};
+
+use bytes::Bytes;
+
+use super::{
+    Ack, Io, Socket, SocketId, handlers,
+    server::{Session, count},
+};
+use crate::{
+    engine::{CloseReason, Handshake, SessionHandler, SessionKey},
+    protocol::{
+        Data, PacketType,
+        assembly::{Assembly, Complete, Text, Violation},
+        membership::{Actions, Cause, Membership, NamespaceIndex},
+    },
+};
+
+/// How many handlers of one client's events can wait at once. A client that sends on regardless is closed: each of them keeps
+/// what it was sent in memory.
+pub const MAX_WAITING_HANDLERS: u32 = 1000;
+
+impl Io {
+    /// A packet has come whole.
+    fn packet(&self, session: SessionKey, packet: Whole<'_>) {
+        if packet.kind == PacketType::Connect {
+            return self.connect(session, packet.nsp, packet.json);
+        }
+        let mut out = Actions::new();
+        let to = {
+            let state = &mut *self.0.state.borrow_mut();
+            let Some(Session { membership, .. }) = state.sessions.get_mut(&session) else { return };
+            let is = |namespace| *self.0.declared(namespace).name == *packet.nsp;
+            let key = membership.packet(packet.kind, is, &mut out);
+            key.and_then(|key| Some((key.namespace, state.socket(key)?.id)))
+        };
+        self.act(session, out);
+        match to {
+            Some((namespace, id)) if packet.kind == PacketType::Event => self.event(session, namespace, id, packet),
+            Some((namespace, id)) => self.answered(namespace, id, packet),
+            None => {}
+        }
+    }
+
+    fn event(&self, key: SessionKey, namespace: NamespaceIndex, id: SocketId, packet: Whole<'_>) {
+        count(&self.0.counters.events_in);
+        let (Some(event), Some(data)) = (packet.event, packet.data()) else { return };
+        let handlers = &self.0.declared(namespace).handlers;
+        let Some(handler) = handlers.events.get(event).or(handlers.any.as_ref()) else { return };
+        let socket = Socket { io: self.clone(), namespace, id };
+        let ack = Ack { io: self.clone(), namespace, socket: id, id: packet.id };
+        let begin = || match handler(socket, &data, ack) {
+            Ok(work) => work,
+            Err(error) => {
+                count(&self.0.counters.bad_events);
+                if let (Some(ack), Ok(answer)) = (packet.id, Data::ack(&BadEvent { error: describe(&error) })) {
+                    self.0.answer(namespace, id, ack, &answer);
+                }
+                Box::pin(std::future::ready(()))
+            }
+        };
+        handlers::run_with(&self.0.panics, event, begin, || Waits::begin(self, key));
+    }
+
+    /// A client's answer.
+    fn answered(&self, namespace: NamespaceIndex, id: SocketId, packet: Whole<'_>) {
+        if let (Some(number), Some(data)) = (packet.id, packet.data()) {
+            self.0.state.borrow_mut().namespaces[usize::from(namespace)].waiting.answer(id, number, data);
+        }
+    }
+
+    /// What came is no packet.
+    fn unreadable(&self, session: SessionKey, violation: &Violation) {
+        tracing::debug!(%violation, "a client sent what is no packet");
+        self.with_membership(session, |membership, out| membership.close(Cause::Unreadable, out));
+    }
+}
+
+/// A handler of a client's event that waits for something.
+struct Waits {
+    io: Io,
+    session: SessionKey,
+}
+
+impl Waits {
+    fn begin(io: &Io, session: SessionKey) -> Self {
+        let waiting = io.0.state.borrow_mut().sessions.get_mut(&session).map_or(0, |session| {
+            session.handlers += 1;
+            session.handlers
+        });
+        if waiting > MAX_WAITING_HANDLERS {
+            io.with_membership(session, |membership, out| membership.close(Cause::TooFast, out));
+        }
+        Waits { io: io.clone(), session }
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        if let Some(session) = self.io.0.state.borrow_mut().sessions.get_mut(&self.session) {
+            session.handlers -= 1;
+        }
+    }
+}
+
+/// A packet with all that belongs to it, borrowed where it came in one message.
+#[derive(Clone, Copy)]
+struct Whole<'a> {
+    kind: PacketType,
+    nsp: &'a str,
+    id: Option<u64>,
+    event: Option<&'a str>,
+    json: Option<&'a str>,
+    data: Option<&'a Data>,
+}
+
+impl Whole<'_> {
+    fn data(&self) -> Option<Data> {
+        self.data.cloned().or_else(|| self.json.map(|json| Data::checked(json.to_owned(), Vec::new())))
+    }
+}
+
+#[derive(serde::Serialize)]
+struct BadEvent {
+    error: String,
+}
+
+fn describe(error: &dyn std::error::Error) -> String {
+    let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    format!("the event's arguments are of the wrong shape: {cause}")
+}
+
+impl SessionHandler for Io {
+    fn opened(&self, key: SessionKey, handshake: Rc<Handshake>) {
+        let membership = Membership::open(Instant::now(), self.0.engine.connect_timeout());
+        let session = Session { handshake, assembly: Assembly::default(), membership, handlers: 0 };
+        self.0.state.borrow_mut().sessions.insert(key, session);
+        self.expect_to_join(key);
+    }
+
+    fn text(&self, key: SessionKey, message: &str) {
+        let read = {
+            let mut state = self.0.state.borrow_mut();
+            let Some(session) = state.sessions.get_mut(&key) else { return };
+            session.assembly.text(message)
+        };
+        match read {
+            Ok(Text::Begun) => {}
+            Ok(Text::Whole(packet)) => {
+                let event = packet.event.as_ref().map(|name| name.as_str());
+                let whole =
+                    Whole { kind: packet.kind, nsp: packet.nsp, id: packet.id, event, json: packet.json, data: None };
+                self.packet(key, whole);
+            }
+            Err(violation) => self.unreadable(key, &violation),
+        }
+    }
+
+    fn binary(&self, key: SessionKey, message: Bytes) {
+        let read = {
+            let mut state = self.0.state.borrow_mut();
+            let Some(session) = state.sessions.get_mut(&key) else { return };
+            session.assembly.binary(message)
+        };
+        match read {
+            Ok(None) => {}
+            Ok(Some(Complete { kind, nsp, id, event, data })) => {
+                let whole = Whole { kind, nsp: &nsp, id, event: event.as_deref(), json: None, data: data.as_ref() };
+                self.packet(key, whole);
+            }
+            Err(violation) => self.unreadable(key, &violation),
+        }
+    }
+
+    fn closed(&self, key: SessionKey, reason: CloseReason) {
+        self.with_membership(key, |membership, out| membership.ended(reason, out));
+        self.0.state.borrow_mut().forget(key);
+        count(&self.0.counters.ended_sessions);
+    }
+}
