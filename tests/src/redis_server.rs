@@ -25,8 +25,7 @@ pub struct RedisServer {
 impl RedisServer {
     /// Starts one with further options, such as `--requirepass word`.
     pub fn start(options: &[&str]) -> Self {
-        // Free at this moment, and asked for by nobody else's test by chance only; an own temporary range would be no surer.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let options = options.iter().flat_map(|option| option.split(' ')).map(str::to_owned).collect();
         let mut server = RedisServer { port, directory: tempfile::tempdir().unwrap(), options, process: None };
         server.restart();
@@ -105,6 +104,13 @@ impl RedisServer {
         });
         asked.is_ok_and(|len| len > 0)
     }
+}
+
+/// A port below those that Linux gives out by itself: nobody is given it while the server is away, and a client that tries in
+/// vain cannot meet itself there.
+fn free_port() -> u16 {
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| fastrand::u16(10_000..32_000)).find(free).unwrap()
 }
 
 impl Drop for RedisServer {

@@ -5,17 +5,19 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 pub struct Proxy {
     port: u16,
     /// Connections that are open.
     pub open: Arc<AtomicUsize>,
+    /// When each connection came, whether or not the server was there.
+    pub came: Arc<Mutex<Vec<Instant>>>,
     /// What the server says on the connections that are open now goes nowhere from here on; one of each kind.
     swallow: Arc<[AtomicBool; 2]>,
     /// What subscribes waits here.
@@ -31,12 +33,15 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let (open, swallow) =
             (Arc::new(AtomicUsize::new(0)), Arc::new([AtomicBool::new(false), AtomicBool::new(false)]));
-        let hold = Arc::new(AtomicBool::new(false));
-        let (counter, flags, held) = (open.clone(), swallow.clone(), hold.clone());
+        let (came, hold) = <(Arc<Mutex<Vec<Instant>>>, Arc<AtomicBool>)>::default();
+        let (times, counter, flags, held) = (came.clone(), open.clone(), swallow.clone(), hold.clone());
         // Ends with the test's process.
         thread::spawn(move || {
             for (number, client) in listener.incoming().enumerate() {
-                let (client, server) = (client.unwrap(), TcpStream::connect(("127.0.0.1", server)).unwrap());
+                times.lock().unwrap().push(Instant::now());
+                // Without a server it ends at once.
+                let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
+                let client = client.unwrap();
                 let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let held = held.clone();
                 thread::spawn(move || {
@@ -57,7 +62,7 @@ impl Proxy {
                 });
             }
         });
-        Proxy { port, open, swallow, hold }
+        Proxy { port, open, came, swallow, hold }
     }
 
     pub fn url(&self) -> String {
