@@ -45,6 +45,7 @@ fn app() -> App {
         })
         .namespace("/test", |namespace| {
             namespace
+                .use_middleware(doorkeeper)
                 .on("join", async |socket: Socket, room: String, ack: Ack| ack.send(socket.join(&room)).unwrap())
                 .on("leave", async |socket: Socket, room: String, ack: Ack| {
                     socket.leave(&room);
@@ -87,6 +88,15 @@ async fn guard(connecting: Connecting) -> Result<(), ConnectError> {
         return Ok(());
     }
     Err(ConnectError { message: "not authorized".into(), data: Some(json!({"hint": "say the words"})) })
+}
+
+/// Joins the rooms that the client asks for, and then lets it in unless it says no.
+async fn doorkeeper(Connecting { socket, auth }: Connecting) -> Result<(), ConnectError> {
+    for room in auth["rooms"].as_array().into_iter().flatten() {
+        assert!(socket.join(room.as_str().unwrap()));
+    }
+    tokio::task::yield_now().await;
+    if auth["no"] == true { Err(ConnectError::new("as the client wants")) } else { Ok(()) }
 }
 
 /// Answers with what came, and emits it where no answer is wanted; `ask me` asks back first.

@@ -148,6 +148,34 @@ fn rooms_are_left_with_the_session() {
     });
 }
 
+#[test]
+fn rooms_that_middleware_joins_hold_if_it_lets_the_client_in() {
+    with_each_transport(|cluster, node, options| {
+        let url = format!("{}/test", cluster.url());
+        let rooms = |more: Value| json!({"auth": {"rooms": ["early", "bird"], "no": more}});
+        let mut refused = rooms(json!(true));
+        refused["expectError"] = json!(true);
+        let answer = connect(node, "no", &url, options, refused);
+        assert_eq!(answer, json!({"error": "as the client wants"}));
+        connect(node, "a", &url, options, rooms(Value::Null));
+        connect(node, "b", &url, options, json!({}));
+        let id = node.ask(json!({"do": "state", "name": "a"}))["id"].clone();
+        assert_eq!(ask(node, "rooms", json!([])), json!([id, "early", "bird"]));
+        // Seen from another worker, too: the one that was refused is in no room.
+        let from_b = |node: &mut Node, args: Value| {
+            node.ask(json!({"do": "ask", "name": "b", "event": "cluster", "args": args}))
+        };
+        let found = from_b(node, json!(["fetch", {"to": ["early"]}, []]));
+        assert_eq!((&found["answers"][0]["id"], found["answers"].as_array().unwrap().len()), (&id, 1), "{found}");
+        from_b(node, json!(["emit", {"to": ["bird"]}, ["worm", 1]]));
+        node.eventually("it reaches the room", &json!({"do": "events", "name": "a", "event": "worm"}), |events| {
+            events == &json!([[1]])
+        });
+        node.ask(json!({"do": "disconnect", "name": "a"}));
+        node.ask(json!({"do": "disconnect", "name": "b"}));
+    });
+}
+
 /// One client that does not read, among those that do: it is closed, they hear everything, and the process does not grow.
 #[test]
 fn a_client_that_does_not_read_is_closed_and_slows_nobody() {

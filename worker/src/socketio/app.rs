@@ -40,7 +40,7 @@ pub struct Namespace {
 /// A client that asks to join a namespace, as middleware sees it.
 #[derive(Clone)]
 pub struct Connecting {
-    /// The socket it will be if all middleware agrees: data can be kept with it already.
+    /// The socket it will be if all middleware agrees: data can be kept with it, and rooms joined, already.
     pub socket: Socket,
     /// What the client sent as `auth`; `null` if nothing.
     pub auth: Value,

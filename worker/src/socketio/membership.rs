@@ -2,14 +2,14 @@
 //! them for middleware, handlers, rooms and the client.
 //!
 //! ```text
-//! CONNECT ─► apart ─ middleware agrees ─► in its own room ─ disconnecting ─► apart ─ disconnect ─► gone
+//! CONNECT ─► apart ─ middleware agrees ─► in its rooms ─ disconnecting ─► apart ─ disconnect ─► gone
 //!              └─ refused, or the session ends ─► gone
 //! ```
 
 use serde_json::Value;
 use smallvec::SmallVec;
 
-use super::{ConnectError, Connecting, Io, Socket, SocketId, handlers, server::SocketState};
+use super::{ConnectError, Connecting, Io, Socket, SocketId, apart::Apart, handlers, server::SocketState};
 use crate::{
     engine::{CloseReason, SessionKey},
     protocol::{
@@ -67,7 +67,7 @@ impl Io {
             let member = place.key() as Member;
             if known.membership.connect(SocketKey { namespace, member }, &mut out) {
                 place.insert(SocketState { id, session, auth: auth.clone().map(Box::new), data: None });
-                members.apart.insert(id, member);
+                members.apart.insert(id, Apart::waiting(member));
                 considered = true;
             }
         }
@@ -104,12 +104,15 @@ impl Io {
     fn accept(&self, socket: Socket) {
         let Socket { namespace, id, .. } = socket;
         let Some((session, key)) = self.decided(&socket, Membership::agree) else { return };
-        {
+        let apart = {
             let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
-            members.apart.remove(&id);
             members.rooms.add(key.member, id);
-        }
+            members.apart.remove(&id)
+        };
         self.0.want_room(namespace, id.as_str());
+        for room in apart.iter().flat_map(Apart::rooms) {
+            self.0.join(namespace, id, room);
+        }
         let declared = self.0.declared(namespace);
         self.0.engine.send(session, &Encoded::connect(&declared.name, id.as_str()));
         if let Some(handler) = &declared.handlers.connect {
@@ -133,7 +136,7 @@ impl Io {
     ) -> Option<(SessionKey, SocketKey)> {
         let state = &mut *self.0.state.borrow_mut();
         let members = &state.namespaces[usize::from(socket.namespace)];
-        let member = members.apart.get(&socket.id).copied()?;
+        let member = members.apart.get(&socket.id)?.member;
         let session = members.sockets.get(member as usize)?.session;
         // It may have ended in this turn of the loop: then it is about to be told here.
         self.0.engine.transport(session)?;
@@ -173,7 +176,7 @@ impl Io {
         {
             let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
             members.rooms.remove(member, id, |room| deleted.push(room.to_owned()));
-            members.apart.insert(id, member);
+            members.apart.insert(id, Apart::leaving(member));
             members.waiting.left(id);
         }
         deleted.iter().filter(|room| *room != id.as_str()).for_each(|room| self.0.drop_room(namespace, room));

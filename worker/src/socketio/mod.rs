@@ -35,6 +35,7 @@
 //! ```
 
 mod ack;
+mod apart;
 mod app;
 mod asking;
 mod broadcast;

@@ -9,7 +9,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::SocketId;
-use crate::protocol::membership::Member;
+pub use crate::protocol::membership::Member;
 
 /// The most rooms that one socket can be in: what a client can make an application join is bounded.
 pub const MAX_ROOMS_PER_SOCKET: usize = 1000;

@@ -16,6 +16,7 @@ use slab::Slab;
 
 use super::{
     SocketId,
+    apart::Apart,
     app::{App, Namespace},
     handlers::Panics,
     heard::Heard,
@@ -89,8 +90,8 @@ pub(super) struct Session {
 pub(super) struct Members {
     pub(super) sockets: Slab<SocketState>,
     pub(super) rooms: Rooms,
-    /// Sockets that are in no room: middleware has not agreed yet, or they are just leaving.
-    pub(super) apart: FxHashMap<SocketId, Member>,
+    /// Sockets that are in no room.
+    pub(super) apart: FxHashMap<SocketId, Apart>,
     pub(super) waiting: Waiting,
     pub(super) pending: FxHashMap<String, Pending>,
 }
@@ -238,7 +239,7 @@ impl State {
 impl Members {
     /// The socket with this id, wherever it is in its life.
     pub(super) fn member(&self, id: &SocketId) -> Option<Member> {
-        self.rooms.own(id).or_else(|| self.apart.get(id).copied())
+        self.rooms.own(id).or_else(|| self.apart.get(id).map(|apart| apart.member))
     }
 
     pub(super) fn socket(&self, id: &SocketId) -> Option<&SocketState> {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     Broadcast, Io, SocketId,
     ack::{AckError, Awaited},
+    apart::Apart,
     rooms::Change,
 };
 use crate::{
@@ -90,8 +91,8 @@ impl Socket {
         }
     }
 
-    /// Joins a room. False where it is in [`super::MAX_ROOMS_PER_SOCKET`] already, the name is longer than
-    /// [`super::MAX_ROOM_NAME_BYTES`], or it is not here any more.
+    /// Joins a room; in middleware, from the moment that it is let in. False where it is in [`super::MAX_ROOMS_PER_SOCKET`] already,
+    /// the name is longer than [`super::MAX_ROOM_NAME_BYTES`], or it is not here any more.
     pub fn join(&self, room: &str) -> bool {
         self.io.0.join(self.namespace, self.id, room)
     }
@@ -101,11 +102,14 @@ impl Socket {
         self.io.0.leave_room(self.namespace, self.id, room);
     }
 
-    /// The rooms it is in, its own id first.
+    /// The rooms it is in, its own id first; in middleware those that it is to be in, still without that.
     pub fn rooms(&self) -> Vec<String> {
         let state = self.io.0.state.borrow();
         let members = &state.namespaces[usize::from(self.namespace)];
-        let Some(member) = members.rooms.own(&self.id) else { return Vec::new() };
+        let Some(member) = members.rooms.own(&self.id) else {
+            let rooms = members.apart.get(&self.id).map_or(&[][..], Apart::rooms);
+            return rooms.iter().map(ToString::to_string).collect();
+        };
         std::iter::once(self.id.to_string()).chain(members.rooms.of(member).map(|room| room.to_string())).collect()
     }
 
@@ -177,27 +181,33 @@ impl Socket {
 impl super::server::Inner {
     pub(super) fn join(&self, namespace: NamespaceIndex, id: SocketId, room: &str) -> bool {
         let change = {
-            let rooms = &mut self.state.borrow_mut().namespaces[usize::from(namespace)].rooms;
-            let Some(member) = rooms.own(&id) else { return false };
-            rooms.join(member, id, room)
+            let members = &mut self.state.borrow_mut().namespaces[usize::from(namespace)];
+            match members.rooms.own(&id) {
+                Some(member) => Some(members.rooms.join(member, id, room)),
+                None => members.apart.get_mut(&id).and_then(|apart| apart.join(&id, room)),
+            }
         };
         match change {
-            Change::Created => self.want_room(namespace, room),
-            Change::Refused => {
+            Some(Change::Created) => self.want_room(namespace, room),
+            Some(Change::Refused) => {
                 tracing::debug!(socket = %id, "a socket is in too many rooms, or the room's name is too long");
                 return false;
             }
-            Change::Moved | Change::Deleted | Change::Nothing => {}
+            Some(Change::Moved | Change::Deleted | Change::Nothing) => {}
+            None => return false,
         }
         true
     }
 
     pub(super) fn leave_room(&self, namespace: NamespaceIndex, id: SocketId, room: &str) {
-        let change = {
-            let rooms = &mut self.state.borrow_mut().namespaces[usize::from(namespace)].rooms;
-            rooms.own(&id).map(|member| rooms.leave(member, room))
+        let deleted = {
+            let members = &mut self.state.borrow_mut().namespaces[usize::from(namespace)];
+            if let Some(apart) = members.apart.get_mut(&id) {
+                apart.leave(room);
+            }
+            members.rooms.own(&id).is_some_and(|member| members.rooms.leave(member, room) == Change::Deleted)
         };
-        if change == Some(Change::Deleted) {
+        if deleted {
             self.drop_room(namespace, room);
         }
     }

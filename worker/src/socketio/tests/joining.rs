@@ -11,7 +11,7 @@ use roomd_wire::SocketIoConfig;
 use super::{Cluster, run, settle};
 use crate::{
     bus::Routing,
-    socketio::{App, Connecting, Socket},
+    socketio::{App, ConnectError, Connecting, MAX_ROOM_NAME_BYTES, MAX_ROOMS_PER_SOCKET, Socket},
 };
 
 /// Whatever middleware of `/never` considers stays undecided.
@@ -154,5 +154,87 @@ fn the_end_is_heard_in_the_order_the_sockets_came_in() {
         settle().await;
         let expected = ["/b", "/a", "/slow"].map(|namespace| (namespace.to_owned(), "transport close"));
         assert_eq!(*heard.borrow(), expected);
+    });
+}
+
+/// Joins the rooms that `auth` names, and lets in unless that says no.
+fn rooms_at_the_door() -> App {
+    App::new().namespace("/", |namespace| {
+        namespace
+            .use_middleware(async |connecting: Connecting| {
+                let Connecting { socket, auth } = connecting;
+                let rooms: Vec<String> = serde_json::from_value(auth["rooms"].clone()).unwrap_or_default();
+                let joined = rooms.iter().filter(|room| socket.join(room)).count();
+                socket.leave("left again");
+                socket.emit("at the door", (joined, socket.rooms())).unwrap();
+                tokio::task::yield_now().await;
+                if auth["no"] == true { Err(ConnectError::new("no")) } else { Ok(()) }
+            })
+            .on_connect(async |socket: Socket| {
+                let rooms = socket.rooms();
+                assert_eq!(rooms[0], socket.id());
+                socket.emit("is in", rooms[1..].join(" ")).unwrap();
+            })
+            .on_disconnect(async |socket: Socket, _| assert!(!socket.join("too late") && socket.rooms().is_empty()))
+    })
+}
+
+#[test]
+fn rooms_that_middleware_joins_hold_once_the_socket_is_let_in() {
+    run(|| async {
+        let cluster = Cluster::new(Routing::Exact, 2, rooms_at_the_door);
+        let worker = &cluster.workers[0];
+        let always = worker.bus.channels.borrow().clone();
+        let say = |text: &str| cluster.workers[1].sockets().to("one").to("two").emit(text, ()).unwrap();
+        let client = worker.session();
+        client.send("0{\"rooms\":[\"one\",\"two\",\"left again\",\"one\"]}");
+        worker.sockets().to("one").emit("too early", ()).unwrap();
+        assert_eq!(client.received(), ["2[\"at the door\",4,[\"one\",\"two\"]]"]);
+        assert_eq!((worker.stats().rooms, worker.bus.channels.borrow().len()), (0, always.len()));
+        settle().await;
+        worker.sockets().to("two").emit("here", ()).unwrap();
+        say("elsewhere");
+        settle().await;
+        let received = client.received();
+        assert!(received[0].starts_with("0{\"sid\""), "{received:?}");
+        assert_eq!(received[1..], ["2[\"is in\",\"one two\"]", "2[\"here\"]", "2[\"elsewhere\"]"]);
+        client.end();
+        settle().await;
+        assert_eq!((worker.stats().rooms, worker.stats().counters.handler_panics), (0, 0));
+        assert_eq!(*worker.bus.channels.borrow(), always);
+    });
+}
+
+#[test]
+fn rooms_that_middleware_joins_are_dropped_with_a_refusal_and_with_the_session() {
+    run(|| async {
+        let cluster = Cluster::new(Routing::Exact, 1, rooms_at_the_door);
+        let worker = &cluster.workers[0];
+        let always = worker.bus.channels.borrow().clone();
+        let [refused, gone] = [worker.session(), worker.session()];
+        refused.send("0{\"rooms\":[\"one\"],\"no\":true}");
+        gone.send("0{\"rooms\":[\"one\"]}");
+        gone.end();
+        settle().await;
+        worker.sockets().to("one").emit("nobody's", ()).unwrap();
+        assert_eq!(refused.received(), ["2[\"at the door\",1,[\"one\"]]", "4{\"message\":\"no\"}"]);
+        assert_eq!((worker.stats().rooms, worker.stats().sockets), (0, 0));
+        assert_eq!(*worker.bus.channels.borrow(), always);
+    });
+}
+
+#[test]
+fn middleware_joins_no_more_rooms_than_a_handler_could() {
+    run(|| async {
+        let cluster = Cluster::new(Routing::Exact, 1, rooms_at_the_door);
+        let client = cluster.workers[0].session();
+        let mut rooms: Vec<_> = (0..MAX_ROOMS_PER_SOCKET + 10).map(|number| format!("room {number}")).collect();
+        rooms.insert(0, "x".repeat(MAX_ROOM_NAME_BYTES + 1));
+        client.send(&format!("0{}", serde_json::json!({ "rooms": rooms })));
+        settle().await;
+        let received = client.received();
+        let joined = format!("2[\"at the door\",{MAX_ROOMS_PER_SOCKET},[\"room 0\",");
+        assert!(received[0].starts_with(&joined), "{:.100}", received[0]);
+        assert_eq!(cluster.workers[0].stats().rooms, MAX_ROOMS_PER_SOCKET as u64);
     });
 }
