@@ -1,11 +1,12 @@
 //! The bus: one suite of promises that every implementation keeps, then what is each one's own.
 //!
 //! `conformance` holds the promises, `member` a process's bus with all that came on it, `proxy` a bad network in front of it,
-//! `worker` a whole worker whose bus it is.
+//! `worker` a whole worker whose bus it is; `ready` and `golden` are about such a one.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod conformance;
 mod embedded;
+mod golden;
 mod member;
 mod proxy;
 mod ready;
