@@ -198,7 +198,8 @@ impl Engine {
         self.0.fallback.get().expect("connections come after the start")
     }
 
-    pub(super) fn max_payload(&self) -> usize {
+    /// The longest message that a client may send, in bytes.
+    pub fn max_payload(&self) -> usize {
         usize::try_from(self.0.options.max_payload_bytes).unwrap_or(usize::MAX)
     }
 

@@ -5,7 +5,9 @@ use std::{rc::Rc, time::Instant};
 use bytes::Bytes;
 
 use super::{
-    Ack, Io, Socket, SocketId, handlers,
+    Ack, Io, Socket, SocketId,
+    backlog::{Backlog, Waits},
+    handlers,
     server::{Session, count},
 };
 use crate::{
@@ -16,10 +18,6 @@ use crate::{
         membership::{Actions, Cause, Membership, NamespaceIndex},
     },
 };
-
-/// How many handlers of one client's events can wait at once. A client that sends on regardless is closed: each of them keeps
-/// what it was sent in memory.
-pub const MAX_WAITING_HANDLERS: u32 = 1000;
 
 impl Io {
     /// A packet has come whole.
@@ -60,7 +58,7 @@ impl Io {
                 Box::pin(std::future::ready(()))
             }
         };
-        handlers::run_with(&self.0.panics, event, begin, || Waits::begin(self, key));
+        handlers::run_with(&self.0.panics, event, begin, || Waits::begin(self, key, packet.bytes()));
     }
 
     /// A client's answer.
@@ -74,33 +72,6 @@ impl Io {
     fn unreadable(&self, session: SessionKey, violation: &Violation) {
         tracing::debug!(%violation, "a client sent what is no packet");
         self.with_membership(session, |membership, out| membership.close(Cause::Unreadable, out));
-    }
-}
-
-/// A handler of a client's event that waits for something.
-struct Waits {
-    io: Io,
-    session: SessionKey,
-}
-
-impl Waits {
-    fn begin(io: &Io, session: SessionKey) -> Self {
-        let waiting = io.0.state.borrow_mut().sessions.get_mut(&session).map_or(0, |session| {
-            session.handlers += 1;
-            session.handlers
-        });
-        if waiting > MAX_WAITING_HANDLERS {
-            io.with_membership(session, |membership, out| membership.close(Cause::TooFast, out));
-        }
-        Waits { io: io.clone(), session }
-    }
-}
-
-impl Drop for Waits {
-    fn drop(&mut self) {
-        if let Some(session) = self.io.0.state.borrow_mut().sessions.get_mut(&self.session) {
-            session.handlers -= 1;
-        }
     }
 }
 
@@ -119,6 +90,12 @@ impl Whole<'_> {
     fn data(&self) -> Option<Data> {
         self.data.cloned().or_else(|| self.json.map(|json| Data::checked(json.to_owned(), Vec::new())))
     }
+
+    /// How much its arguments take, attachments among them.
+    fn bytes(&self) -> usize {
+        let whole = |data: &Data| data.json().len() + data.attachments().iter().map(Bytes::len).sum::<usize>();
+        self.data.map(whole).or(self.json.map(str::len)).unwrap_or_default()
+    }
 }
 
 #[derive(serde::Serialize)]
@@ -134,7 +111,7 @@ fn describe(error: &dyn std::error::Error) -> String {
 impl SessionHandler for Io {
     fn opened(&self, key: SessionKey, handshake: Rc<Handshake>) {
         let membership = Membership::open(Instant::now(), self.0.engine.connect_timeout());
-        let session = Session { handshake, assembly: Assembly::default(), membership, handlers: 0 };
+        let session = Session { handshake, assembly: Assembly::default(), membership, backlog: Backlog::default() };
         self.0.state.borrow_mut().sessions.insert(key, session);
         self.expect_to_join(key);
     }

@@ -15,7 +15,8 @@
 //! - Clients of this worker get a broadcast whether or not the bus is up; what it could not publish is counted.
 //! - Names are Socket.IO's: `to`, `except`, `local`, `volatile`, `timeout`, `emit`, `emit_with_ack`, `fetch_sockets`,
 //!   `sockets_join`, `sockets_leave`, `disconnect_sockets`, `server_side_emit`.
-//! - What a client can make grow is bounded: [`MAX_ROOMS_PER_SOCKET`], [`MAX_ROOM_NAME_BYTES`], [`MAX_WAITING_HANDLERS`].
+//! - What a client can make grow is bounded: [`MAX_ROOMS_PER_SOCKET`], [`MAX_ROOM_NAME_BYTES`],
+//!   [`MAX_WAITING_HANDLERS`], [`MAX_WAITING_PAYLOADS`].
 //!
 //! # An application
 //!
@@ -38,6 +39,7 @@ mod ack;
 mod apart;
 mod app;
 mod asking;
+mod backlog;
 mod broadcast;
 mod handlers;
 mod heard;
@@ -63,8 +65,8 @@ use roomd_wire::{WorkerId, WorkerStats};
 
 pub use ack::{Ack, AckError, Answers, RequestError, ServerAck};
 pub use app::{App, ConnectError, Connecting, Namespace};
+pub use backlog::{MAX_WAITING_HANDLERS, MAX_WAITING_PAYLOADS};
 pub use broadcast::{Broadcast, REQUESTS_TIMEOUT};
-pub use incoming::MAX_WAITING_HANDLERS;
 pub use namespaced::{Namespaced, ServerEmitError};
 pub use rooms::{MAX_ROOM_NAME_BYTES, MAX_ROOMS_PER_SOCKET};
 pub use socket::Socket;

@@ -18,6 +18,7 @@ use super::{
     SocketId,
     apart::Apart,
     app::{App, Namespace},
+    backlog::Backlog,
     handlers::Panics,
     heard::Heard,
     joining::Joining,
@@ -81,8 +82,7 @@ pub(super) struct Session {
     pub(super) handshake: Rc<Handshake>,
     pub(super) assembly: Assembly,
     pub(super) membership: Membership,
-    /// Handlers of its events that have begun and wait for something.
-    pub(super) handlers: u32,
+    pub(super) backlog: Backlog,
 }
 
 /// The sockets of one namespace.

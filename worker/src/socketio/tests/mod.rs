@@ -1,5 +1,6 @@
 //! The Socket.IO server above a real engine whose sessions have no connection, several joined by a bus in memory.
 
+mod backlog;
 mod bus;
 mod cluster;
 mod histories;
