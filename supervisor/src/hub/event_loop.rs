@@ -80,9 +80,15 @@ impl EventLoop {
         Ok(())
     }
 
-    /// One round; the module's documentation says why messages are routed a round after they were read.
-    fn round(&mut self) -> io::Result<()> {
+    /// One round.
+    pub fn round(&mut self) -> io::Result<()> {
         self.poll()?;
+        self.work();
+        Ok(())
+    }
+
+    /// What there is to do after a poll; the module's documentation says why messages are routed a round after they were read.
+    pub fn work(&mut self) {
         let mut to_route = std::mem::take(&mut self.to_route);
         let mut ready = std::mem::take(&mut self.ready);
         for event in ready.drain(..) {
@@ -101,11 +107,10 @@ impl EventLoop {
         self.write();
         self.remove_ended();
         self.shared.counters.channels.store(self.routes.len() as u64, Relaxed);
-        Ok(())
     }
 
     /// Waits for something to do; not at all while there is something to route.
-    fn poll(&mut self) -> io::Result<()> {
+    pub fn poll(&mut self) -> io::Result<()> {
         // All that is ready must come in one call, else a subscription could be left behind.
         self.ready.clear();
         self.ready.reserve(self.peers.len() + 1);

@@ -92,16 +92,23 @@ pub(super) struct Counters {
 impl Hub {
     /// Starts the hub's thread.
     pub fn start() -> io::Result<(HubHandle, HubEvents)> {
+        let (mut handle, events, event_loop) = Hub::prepare()?;
+        handle.thread = Some(thread::Builder::new().name("hub".into()).spawn(move || {
+            if let Err(error) = event_loop().run() {
+                tracing::error!(%error, "the embedded bus's hub has ended: failed to poll");
+            }
+        })?);
+        Ok((handle, events))
+    }
+
+    /// A hub whose loop is for the caller to run, on whatever thread: all that can fail is done.
+    pub(super) fn prepare() -> io::Result<(HubHandle, HubEvents, impl FnOnce() -> EventLoop + Send)> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let shared = Arc::new(Shared { commands: Mutex::default(), wake, counters: Counters::default() });
         let (sender, receiver) = mpsc::unbounded_channel();
-        let (epoll, for_thread) = (create_poll(&shared)?, shared.clone());
-        let thread = thread::Builder::new().name("hub".into()).spawn(move || {
-            if let Err(error) = EventLoop::new(for_thread, sender, epoll).run() {
-                tracing::error!(%error, "the embedded bus's hub has ended: failed to poll");
-            }
-        })?;
-        Ok((HubHandle { shared, thread: Some(thread) }, HubEvents(receiver)))
+        let (epoll, for_loop) = (create_poll(&shared)?, shared.clone());
+        let event_loop = move || EventLoop::new(for_loop, sender, epoll);
+        Ok((HubHandle { shared, thread: None }, HubEvents(receiver), event_loop))
     }
 }
 

@@ -17,7 +17,7 @@ use roomd_wire::{
     hub::{HubFrame, HubOp, decode_count},
 };
 
-use super::{Hub, HubEvent, HubEvents, HubHandle, MAX_QUEUE_BYTES};
+use super::{Hub, HubEvent, HubEvents, HubHandle, MAX_QUEUE_BYTES, event_loop::EventLoop};
 
 struct Client {
     stream: UnixStream,
@@ -31,6 +31,7 @@ fn worker(slot: u16) -> WorkerId {
 fn connect(hub: &HubHandle, slot: u16) -> Client {
     let stream = UnixStream::from(hub.add_worker(worker(slot)).unwrap());
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
     Client { stream, unread: Vec::new() }
 }
 
@@ -178,11 +179,67 @@ fn events_end_with_the_hub() {
     assert_eq!(client.stream.read(&mut [0; 8]).unwrap(), 0);
 }
 
-/// One worker subscribes and then makes another publish by a way that the hub does not see. The publisher says more than
-/// that, so that the hub is often reading from it at the moment of the subscription.
+/// Two workers, and the hub's loop for the test to run by itself.
+fn by_hand() -> (HubHandle, EventLoop, Client, Client) {
+    let (hub, _events, event_loop) = Hub::prepare().unwrap();
+    let mut event_loop = event_loop();
+    let (one, two) = (connect(&hub, 1), connect(&hub, 2));
+    event_loop.round().unwrap();
+    (hub, event_loop, one, two)
+}
+
+/// One round, which does not wait even if there is nothing to do.
+fn round(hub: &HubHandle, event_loop: &mut EventLoop) {
+    let nobody = worker(99);
+    hub.remove_worker(nobody);
+    event_loop.round().unwrap();
+}
+
+/// The hub has polled, which told of worker two alone, but not read yet: now worker one subscribes and then, by a way that the
+/// hub does not see, makes the other publish.
+fn subscribe_then_publish(
+    hub: &HubHandle,
+    mut event_loop: EventLoop,
+    mut one: Client,
+    mut two: Client,
+    before: &[Vec<u8>],
+) {
+    two.send(HubOp::Publish, "noise", b"");
+    event_loop.poll().unwrap();
+    // Each by itself: it is what the socket counts.
+    before.iter().for_each(|frame| one.stream.write_all(frame).unwrap());
+    one.send(HubOp::Subscribe, "room", b"");
+    two.send(HubOp::Publish, "room", b"after it");
+    event_loop.work();
+    round(hub, &mut event_loop);
+    assert_eq!(one.receive(), (HubOp::Publish, "room".into(), b"after it".to_vec()));
+}
+
 #[test]
 fn a_subscription_is_seen_by_every_message_published_after_it() {
-    const ROUNDS: u32 = 10_000;
+    let (hub, event_loop, one, two) = by_hand();
+    subscribe_then_publish(&hub, event_loop, one, two, &[]);
+}
+
+#[test]
+fn a_subscription_is_seen_even_at_the_end_of_a_full_socket() {
+    let (hub, mut event_loop, mut one, two) = by_hand();
+    // How much fits, so that the subscription is the last that does.
+    let filler = frame(HubOp::Publish, "nobody", &[0; 15_000]);
+    one.stream.set_nonblocking(true).unwrap();
+    let fits =
+        std::iter::from_fn(|| one.stream.write(&filler).ok()).inspect(|&len| assert_eq!(len, filler.len())).count();
+    one.stream.set_nonblocking(false).unwrap();
+    assert!(fits * filler.len() > 150_000, "{fits}");
+    round(&hub, &mut event_loop);
+    round(&hub, &mut event_loop);
+    subscribe_then_publish(&hub, event_loop, one, two, &vec![filler; fits - 1]);
+}
+
+/// As [`a_subscription_is_seen_by_every_message_published_after_it`], with threads: whatever order the system comes up with.
+#[test]
+fn subscriptions_are_seen_whatever_runs_first() {
+    const ROUNDS: u32 = 2_000;
     let (hub, _events) = Hub::start().unwrap();
     let (mut one, mut two) = (connect(&hub, 1), connect(&hub, 2));
     let wanted = Arc::new(AtomicU32::new(0));
