@@ -19,7 +19,13 @@ function serve(socket) {
   });
 }
 
-io.on("connection", serve);
+io.on("connection", (socket) => {
+  serve(socket);
+  socket.on("both", (said, ack) => {
+    if (ack) ack("too late");
+    socket.emit("heard by both", said);
+  });
+});
 io.of("/guarded").on("connection", serve);
 io.of("/guarded").use((socket, next) => {
   if (socket.handshake.auth.token === "open sesame") return next();

@@ -39,7 +39,9 @@ fn app() -> App {
     let heard: Rc<RefCell<Vec<Value>>> = Rc::default();
     let of_servers = heard.clone();
     App::new()
-        .namespace("/", |namespace| namespace.on_connect(async |socket: Socket| hello(&socket)).on_any(echo))
+        .namespace("/", |namespace| {
+            namespace.on_connect(async |socket: Socket| hello(&socket)).on_any(echo).on("both", both)
+        })
         .namespace("/guarded", |namespace| {
             namespace.use_middleware(guard).on_connect(async |socket: Socket| hello(&socket)).on_any(echo)
         })
@@ -118,6 +120,12 @@ async fn echo(socket: Socket, event: Data, ack: Ack) {
         // A socket's id is a room.
         _ => of(&socket).sockets().to(socket.id()).emit_data(&event),
     }
+}
+
+/// A handler besides the echo, whose answer comes first.
+async fn both(socket: Socket, said: Value, ack: Ack) {
+    ack.send("too late").unwrap();
+    socket.emit("heard by both", said).unwrap();
 }
 
 fn of(socket: &Socket) -> Namespaced<'_> {

@@ -1,18 +1,21 @@
 //! Answers to events, in both directions.
 
-use std::time::Duration;
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use serde::Serialize;
 
 use super::{Io, SocketId, waiting::Question};
 use crate::protocol::{Data, EncodeError, membership::NamespaceIndex};
 
-/// How to answer a client's event. Dropping it without an answer is legal: the client then waits in vain.
+/// How to answer a client's event. Dropping it without an answer is legal: the client then waits in vain. Where several handlers
+/// hear the event, the first answer counts.
 pub struct Ack {
     pub(super) io: Io,
     pub(super) namespace: NamespaceIndex,
     pub(super) socket: SocketId,
     pub(super) id: Option<u64>,
+    /// Whether it is answered, where several handlers can answer.
+    pub(super) answered: Option<Rc<Cell<bool>>>,
 }
 
 /// How to answer another server's event.
@@ -56,15 +59,16 @@ impl Ack {
     /// # Errors
     /// Where a value has no JSON form.
     pub fn send(self, args: impl Serialize) -> Result<(), EncodeError> {
-        let Some(id) = self.id else { return Ok(()) };
-        let data = Data::ack(&args)?;
-        self.io.0.answer(self.namespace, self.socket, id, &data);
+        if self.is_wanted() {
+            self.send_data(&Data::ack(&args)?);
+        }
         Ok(())
     }
 
     /// Answers with arguments as they came from somebody else.
     pub fn send_data(self, data: &Data) {
-        if let Some(id) = self.id {
+        let again = self.answered.is_some_and(|answered| answered.replace(true));
+        if let Some(id) = self.id.filter(|_| !again) {
             self.io.0.answer(self.namespace, self.socket, id, data);
         }
     }

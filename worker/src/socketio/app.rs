@@ -31,7 +31,7 @@ pub struct Namespace {
     pub(super) middlewares: Vec<Middleware>,
     pub(super) connect: Option<SocketHandler>,
     pub(super) events: FxHashMap<String, EventHandler>,
-    pub(super) any: Option<EventHandler>,
+    pub(super) any: Vec<EventHandler>,
     pub(super) disconnecting: Option<EndHandler>,
     pub(super) disconnect: Option<EndHandler>,
     pub(super) server_events: FxHashMap<String, ServerHandler>,
@@ -96,7 +96,8 @@ impl Namespace {
     }
 
     /// Called for each event of that name. `T` is what the arguments must be: a tuple for several, `()` for none, else one.
-    /// An event of another shape is answered with `{error}` if an answer is wanted, and counted.
+    /// An event of another shape is answered with `{error}` if an answer is wanted, and counted. A handler declared later for the
+    /// same name takes the place of the first.
     #[must_use]
     pub fn on<T, F, W>(mut self, event: &str, handler: F) -> Self
     where
@@ -110,14 +111,15 @@ impl Namespace {
         self
     }
 
-    /// Called for each event that no other handler takes, with its name in front of its arguments.
+    /// Called for every event, with its name in front of its arguments, before the handler of that name. Several are called in
+    /// the order of declaration.
     #[must_use]
     pub fn on_any<F, W>(mut self, handler: F) -> Self
     where
         F: Fn(Socket, Data, Ack) -> W + 'static,
         W: Future<Output = ()> + 'static,
     {
-        self.any = Some(Rc::new(move |socket, data, ack| Ok(Box::pin(handler(socket, data.clone(), ack)))));
+        self.any.push(Rc::new(move |socket, data, ack| Ok(Box::pin(handler(socket, data.clone(), ack)))));
         self
     }
 

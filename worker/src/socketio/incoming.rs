@@ -1,11 +1,12 @@
 //! The way of a message from a client: to a packet, to the socket it is for, to a handler.
 
-use std::{rc::Rc, time::Instant};
+use std::{cell::Cell, rc::Rc, time::Instant};
 
 use bytes::Bytes;
 
 use super::{
     Ack, Io, Socket, SocketId,
+    app::Namespace,
     backlog::{Backlog, Waits},
     handlers,
     server::{Session, count},
@@ -41,24 +42,35 @@ impl Io {
         }
     }
 
-    fn event(&self, key: SessionKey, namespace: NamespaceIndex, id: SocketId, packet: Whole<'_>) {
+    /// An event, for all who listen to any and then for the handler of its name.
+    fn event(&self, session: SessionKey, namespace: NamespaceIndex, id: SocketId, packet: Whole<'_>) {
         count(&self.0.counters.events_in);
-        let (Some(event), Some(data)) = (packet.event, packet.data()) else { return };
-        let handlers = &self.0.declared(namespace).handlers;
-        let Some(handler) = handlers.events.get(event).or(handlers.any.as_ref()) else { return };
+        let Some(event) = packet.event else { return };
+        let Namespace { any, events, .. } = &self.0.declared(namespace).handlers;
+        let own = events.get(event);
+        if any.is_empty() && own.is_none() {
+            return;
+        }
+        let Some(data) = packet.data() else { return };
         let socket = Socket { io: self.clone(), namespace, id };
-        let ack = Ack { io: self.clone(), namespace, socket: id, id: packet.id };
-        let begin = || match handler(socket, &data, ack) {
-            Ok(work) => work,
-            Err(error) => {
-                count(&self.0.counters.bad_events);
-                if let (Some(ack), Ok(answer)) = (packet.id, Data::ack(&BadEvent { error: describe(&error) })) {
-                    self.0.answer(namespace, id, ack, &answer);
-                }
-                Box::pin(std::future::ready(()))
+        // Without listeners, as usual, there is nobody to share this with.
+        let answered = (!any.is_empty()).then(|| Rc::new(Cell::new(false)));
+        for handler in any.iter().chain(own) {
+            // The one before may have sent the client away.
+            if answered.is_some() && !socket.is_connected() {
+                return;
             }
-        };
-        handlers::run_with(&self.0.panics, event, begin, || Waits::begin(self, key, packet.bytes()));
+            let ack = || Ack { io: self.clone(), namespace, socket: id, id: packet.id, answered: answered.clone() };
+            let begin = || {
+                handler(socket.clone(), &data, ack()).unwrap_or_else(|error| {
+                    count(&self.0.counters.bad_events);
+                    // An error has a JSON form.
+                    let _ = ack().send(BadEvent { error: describe(&error) });
+                    Box::pin(std::future::ready(()))
+                })
+            };
+            handlers::run_with(&self.0.panics, event, begin, || Waits::begin(self, session, packet.bytes()));
+        }
     }
 
     /// A client's answer.

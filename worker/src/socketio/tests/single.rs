@@ -1,6 +1,9 @@
 //! One worker and its clients.
 
-use std::{cell::Cell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use serde_json::{Value, json};
 
@@ -36,6 +39,62 @@ fn an_event_of_the_wrong_shape_is_answered_counted_and_harmless() {
         assert_eq!(received[2], "32[2]");
         let counters = cluster.workers[0].stats().counters;
         assert_eq!((counters.events_in, counters.bad_events, counters.handler_panics), (5, 3, 1));
+    });
+}
+
+#[test]
+fn who_listens_to_any_event_hears_each_before_its_own_handler() {
+    run(|| async {
+        let heard = Rc::new(RefCell::new(Vec::new()));
+        let log = heard.clone();
+        let cluster = Cluster::new(Routing::Exact, 1, move || {
+            let listener = |number: u8| {
+                let log = log.clone();
+                move |_: Socket, event: Data, _: Ack| {
+                    log.borrow_mut().push(format!("any {number}: {}", event.json()));
+                    std::future::ready(())
+                }
+            };
+            let (own, said) = (log.clone(), log.clone());
+            App::new().namespace("/", |namespace| {
+                namespace
+                    .on("number", move |_: Socket, number: u32, ack: Ack| {
+                        own.borrow_mut().push(format!("own: {number}"));
+                        async move { ack.send(number + 1).unwrap() }
+                    })
+                    .on_any(listener(1))
+                    .on_any(listener(2))
+                    .on_any(async |socket: Socket, event: Data, ack: Ack| match event.elements().nth(1) {
+                        Some("0") => socket.disconnect(false),
+                        Some("1") => ack.send("first").unwrap(),
+                        Some("2") => panic!("as tested"),
+                        _ => {}
+                    })
+                    .on_disconnect(move |_, _| {
+                        said.borrow_mut().push("left".to_owned());
+                        std::future::ready(())
+                    })
+            })
+        });
+        let client = cluster.client(0).0;
+        for (sent, order, answer) in [
+            // With a handler of its own, with none, with one that panics, with an answer that another one takes away.
+            ("20[\"number\",5]", &["any 1: [\"number\",5]", "any 2: [\"number\",5]", "own: 5"][..], &["30[6]"][..]),
+            ("21[\"other\"]", &["any 1: [\"other\"]", "any 2: [\"other\"]"], &[]),
+            ("22[\"number\",2]", &["any 1: [\"number\",2]", "any 2: [\"number\",2]", "own: 2"], &["32[3]"]),
+            ("23[\"number\",1]", &["any 1: [\"number\",1]", "any 2: [\"number\",1]", "own: 1"], &["33[\"first\"]"]),
+            ("24[\"number\",\"x\"]", &["any 1: [\"number\",\"x\"]", "any 2: [\"number\",\"x\"]"], &["34[{\"error\""]),
+            // Sent away, it hears nothing any more.
+            ("25[\"number\",0]", &["any 1: [\"number\",0]", "any 2: [\"number\",0]", "left"], &["1"]),
+        ] {
+            client.send(sent);
+            let received = client.received();
+            assert_eq!(std::mem::take(&mut *heard.borrow_mut()), order, "{sent}");
+            assert_eq!(received.len(), answer.len(), "{sent}: {received:?}");
+            assert!(received.iter().zip(answer).all(|(got, begin)| got.starts_with(begin)), "{sent}: {received:?}");
+        }
+        let counters = cluster.workers[0].stats().counters;
+        assert_eq!((counters.events_in, counters.bad_events, counters.handler_panics), (6, 1, 1));
     });
 }
 

@@ -54,6 +54,8 @@ pub const CASES: &[Case] = &[
         talk.posts("451-[\"a\",{\"_placeholder\":true,\"num\":0}]\u{1e}42[\"b\"]");
     }),
     ("posts: event with an ack", |talk| talk.posts("4212[\"a\",1,{\"b\":null}]")),
+    ("posts: event with a handler besides the listener of all", |talk| talk.posts("42[\"both\",1]")),
+    ("posts: the same with an ack", |talk| talk.posts("427[\"both\",1]")),
     ("posts: event with an ack and no arguments", |talk| talk.posts("420[\"a\"]")),
     ("posts: ack number with a zero in front", |talk| talk.posts("4207[\"a\"]")),
     ("posts: ack number too large", |talk| talk.posts("4299999999999999999999[\"a\"]")),
