@@ -155,7 +155,7 @@ impl Io {
         self.with_membership(session, |membership, out| membership.disconnect(key, close, out));
     }
 
-    /// A socket leaves its namespace: the handlers, its rooms, and what waits for its answers.
+    /// A socket leaves its namespace.
     fn leave(&self, key: SocketKey, reason: Reason) {
         let SocketKey { namespace, member } = key;
         let Some(id) = self.0.state.borrow().socket(key).map(|socket| socket.id) else { return };
@@ -177,17 +177,17 @@ impl Io {
             let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
             members.rooms.remove(member, id, |room| deleted.push(room.to_owned()));
             members.apart.insert(id, Apart::leaving(member));
-            members.waiting.left(id);
         }
         deleted.iter().filter(|room| *room != id.as_str()).for_each(|room| self.0.drop_room(namespace, room));
         self.0.drop_room(namespace, id.as_str());
     }
 
-    /// A socket that is in no room any more, or never was.
+    /// A socket that is in no room any more, or never was, is gone, and so is whatever waits for its answers.
     fn forget(&self, SocketKey { namespace, member }: SocketKey) {
         let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
         if let Some(socket) = members.sockets.try_remove(member as usize) {
             members.apart.remove(&socket.id);
+            members.waiting.left(socket.id);
         }
     }
 }

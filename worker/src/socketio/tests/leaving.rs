@@ -1,9 +1,11 @@
 //! Clients that leave while something is wanted of them.
 
+use std::{cell::RefCell, rc::Rc};
+
 use super::{Cluster, SOON, run, settle};
 use crate::{
     bus::Routing,
-    socketio::{AckError, App},
+    socketio::{AckError, App, ConnectError, Connecting, Socket},
 };
 
 #[test]
@@ -37,5 +39,42 @@ fn many_that_were_asked_leave_and_only_who_stays_is_waited_for() {
                 Err(error) => assert!(at > 0 && matches!(error, AckError::Disconnected), "{at}: {error}"),
             }
         }
+    });
+}
+
+#[test]
+fn who_asks_a_client_that_is_not_in_learns_at_once_when_it_has_gone() {
+    run(|| async {
+        let answers = Rc::new(RefCell::new(Vec::new()));
+        let (of_middleware, of_end) = (answers.clone(), answers.clone());
+        let ask = |answers: Rc<RefCell<Vec<_>>>, socket: Socket, place: &'static str| async move {
+            let answer = socket.emit_with_ack("q", (), SOON * 1000).await;
+            answers.borrow_mut().push((place, matches!(answer, Err(AckError::Disconnected))));
+        };
+        let cluster = Cluster::new(Routing::Exact, 1, || {
+            let (of_middleware, of_end) = (of_middleware.clone(), of_end.clone());
+            App::new().namespace("/", move |namespace| {
+                namespace
+                    .use_middleware(move |connecting: Connecting| {
+                        let refuses = connecting.auth["no"] == true;
+                        let asked = ask(of_middleware.clone(), connecting.socket, "middleware");
+                        async move {
+                            if refuses {
+                                tokio::task::spawn_local(asked);
+                                tokio::task::yield_now().await;
+                                return Err(ConnectError::new("no"));
+                            }
+                            Ok(())
+                        }
+                    })
+                    .on_disconnect(move |socket: Socket, _| ask(of_end.clone(), socket, "end"))
+            })
+        });
+        let refused = cluster.workers[0].session();
+        refused.send("0{\"no\":true}");
+        cluster.client(0).0.end();
+        settle().await;
+        assert_eq!(refused.received(), ["20[\"q\"]", "4{\"message\":\"no\"}"]);
+        assert_eq!(*answers.borrow(), [("middleware", true), ("end", true)]);
     });
 }
