@@ -1,6 +1,6 @@
 //! What an application declares: namespaces and their handlers.
 
-use std::{collections::HashMap, future::Future, pin::Pin, rc::Rc};
+use std::{borrow::Cow, collections::HashMap, future::Future, pin::Pin, rc::Rc};
 
 use rustc_hash::FxHashMap;
 use serde::de::DeserializeOwned;
@@ -62,14 +62,19 @@ impl App {
         App::default()
     }
 
-    /// Declares a namespace, such as `/` or `/admin`.
+    /// Declares a namespace, such as `/` or `/admin`; the slash in front may be left out.
     #[must_use]
     pub fn namespace(mut self, name: &str, declare: impl FnOnce(Namespace) -> Namespace) -> Self {
-        let name = if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
+        let name = full_name(name).into_owned();
         let namespace = declare(self.namespaces.remove(&name).unwrap_or_default());
         self.namespaces.insert(name, namespace);
         self
     }
+}
+
+/// A namespace's name as on the wire, where it begins with a slash.
+pub(super) fn full_name(name: &str) -> Cow<'_, str> {
+    if name.starts_with('/') { name.into() } else { format!("/{name}").into() }
 }
 
 impl Namespace {

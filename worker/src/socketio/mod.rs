@@ -1,10 +1,12 @@
 //! The Socket.IO server of one worker: namespaces, sockets, rooms, and what an application does with them.
 //!
 //! ```text
-//! engine ─► server (packets) ─► app (handlers) ─► Socket, Broadcast ─► publish ─► engine, bus
-//!                │                                                        ▲
-//!              rooms                              bus ─► publish, requests ┘
+//! engine ─► incoming ─► app (handlers) ─► Socket, Broadcast ─► publish ─► engine, bus
+//!               │                ▲             │                  ▲
+//!               └─► membership ──┘           rooms                └── bus ─► publish, requests
 //! ```
+//!
+//! The rules of who is in a namespace, when and for how long, are in `protocol::membership`; `server` holds the state of it all.
 //!
 //! # What an application can rely on
 //!
@@ -89,9 +91,9 @@ impl Io {
         self.0.attach(bus);
     }
 
-    /// A namespace that the application declared.
+    /// A namespace that the application declared, by the name it was declared with.
     pub fn of(&self, name: &str) -> Option<Namespaced<'_>> {
-        Some(Namespaced::new(self, self.0.namespace(name)?))
+        Some(Namespaced::new(self, self.0.namespace(&app::full_name(name))?))
     }
 
     /// How many sessions have ended since the start.

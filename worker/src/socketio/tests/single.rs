@@ -241,6 +241,11 @@ fn a_disconnect_that_closes_ends_all_sockets_of_the_session_in_order() {
         });
         let (client, id) = cluster.client(0);
         client.connect("/b");
+        for name in ["b", "/b"] {
+            cluster.workers[0].io.of(name).unwrap().sockets().emit(name, ()).unwrap();
+        }
+        assert!(cluster.workers[0].io.of("c").is_none());
+        assert_eq!(client.received(), ["2/b,[\"b\"]", "2/b,[\"/b\"]"]);
         cluster.workers[0].socket(&id).disconnect(true);
         assert_eq!(client.received(), ["1", "1/b,"]);
         settle().await;
