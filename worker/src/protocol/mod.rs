@@ -10,6 +10,7 @@
 //! | `frames` | WebSocket frames from a client |
 //! | `deadlines` | the deadlines of all sessions |
 //! | `socket_packet` | Socket.IO 5: the text packet as a client sends it |
+//! | `assembly` | puts a packet and its attachments together |
 //! | `membership` | one client's sockets: how it joins namespaces and leaves them |
 //! | `encoded` | Socket.IO packets as they go out, encoded once for all recipients |
 //! | `data` | the canonical form of arguments: JSON text with placeholders, and its attachments |

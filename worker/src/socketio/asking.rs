@@ -23,9 +23,9 @@ use crate::{
 };
 
 impl Io {
-    /// Makes sockets join or leave rooms, or disconnects them: on the other servers, unless it is `local`, and here.
+    /// Makes sockets join or leave rooms, or disconnects them: on the other servers, unless it is `local`, and here at once.
     pub(super) fn order(&self, namespace: NamespaceIndex, body: RequestBody, local: bool) -> Result<(), WriteError> {
-        let request = Request { uid: Some(self.0.declared(namespace).uid.clone()), request_id: None, body };
+        let request = self.request(namespace, None, body);
         // First elsewhere: a handler that runs here may change who is meant.
         let published = if local { Ok(()) } else { self.publish_request(namespace, &request) };
         self.carry_out(namespace, request);
@@ -34,9 +34,11 @@ impl Io {
 
     /// Publishes an event for the other servers' own handlers.
     pub(super) fn server_side_emit(&self, namespace: NamespaceIndex, data: Data) -> Result<(), WriteError> {
-        let uid = Some(self.0.declared(namespace).uid.clone());
-        let body = RequestBody::ServerSideEmit { data };
-        self.publish_request(namespace, &Request { uid, request_id: None, body })
+        self.publish_request(namespace, &self.request(namespace, None, RequestBody::ServerSideEmit { data }))
+    }
+
+    fn request(&self, namespace: NamespaceIndex, request_id: Option<String>, body: RequestBody) -> Request {
+        Request { uid: Some(self.0.declared(namespace).uid.clone()), request_id, body }
     }
 
     fn publish_request(&self, namespace: NamespaceIndex, request: &Request) -> Result<(), WriteError> {
@@ -65,8 +67,7 @@ impl Io {
         let (pending, answers) = Pending::new();
         self.0.state.borrow_mut().namespaces[usize::from(namespace)].pending.insert(id.clone(), pending);
         let asked = Asked { io: self.clone(), namespace, id: id.clone(), answers };
-        let uid = Some(self.0.declared(namespace).uid.clone());
-        self.publish_request(namespace, &Request { uid, request_id: Some(id), body })?;
+        self.publish_request(namespace, &self.request(namespace, Some(id), body))?;
         Ok(asked)
     }
 

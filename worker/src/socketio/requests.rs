@@ -1,9 +1,10 @@
 //! What other servers ask and order through the adapter, and the answers (`wire.md` 4.3).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::{

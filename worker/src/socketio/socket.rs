@@ -168,7 +168,8 @@ impl Socket {
         self.io.0.engine.transport(self.session()?)
     }
 
-    /// Makes it leave its namespace; with `close` its whole session ends, with all its sockets.
+    /// Makes it leave its namespace; with `close` its whole session ends, with all its sockets. Does nothing in middleware, which
+    /// refuses instead.
     pub fn disconnect(&self, close: bool) {
         self.io.disconnect(self.namespace, self.id, close);
     }
