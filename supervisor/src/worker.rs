@@ -71,6 +71,8 @@ pub struct Worker {
     pub last_words: Rc<RefCell<LastWords>>,
     /// Whether it was sent its configuration.
     pub greeted: Cell<bool>,
+    /// Whether the log was told that this worker is without the bus while others have it.
+    pub told_without_bus: Cell<bool>,
 }
 
 impl Program {
@@ -102,7 +104,8 @@ impl Program {
         ];
         let reader = spawn_local(read_link(id, link.clone(), balancer.clone(), events.clone()));
         spawn_local(await_end(id, child, reader, output.into_iter().flatten().collect(), events.clone()));
-        Ok(Worker { pid, link, stats: RefCell::default(), last_words, greeted: Cell::new(false) })
+        let (greeted, told_without_bus) = Default::default();
+        Ok(Worker { pid, link, stats: RefCell::default(), last_words, greeted, told_without_bus })
     }
 }
 

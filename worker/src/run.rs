@@ -239,7 +239,7 @@ fn obey(engine: &Engine, outbox: &Outbox, message: ToWorker, descriptors: Vec<Ow
 async fn bus_is_up(bus: &mut watch::Receiver<BusHealth>, within: Duration) {
     if tokio::time::timeout(within, bus.wait_for(|health| health.up)).await.is_err() {
         let reason = &bus.borrow().reason;
-        tracing::warn!(?within, %reason, "the bus is not up yet: clients are served without it until it is");
+        tracing::debug!(?within, %reason, "the bus is not up yet: clients are served without it until it is");
     }
 }
 

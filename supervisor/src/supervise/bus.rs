@@ -1,11 +1,12 @@
 //! The supervisor's own look at the bus.
 
 use std::{
+    cell::Cell,
     io,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use roomd_wire::{BusConfig, BusHealth};
+use roomd_wire::{BusConfig, BusHealth, WorkerId};
 use roomd_worker::bus::{BusMonitor, HealthTiming};
 use tokio::sync::watch;
 
@@ -14,6 +15,10 @@ use crate::{
     hub::HubHandle,
     status::{BusKind, BusState, BusStatus},
 };
+
+/// How long a worker may be without a bus that the supervisor has before the log tells of that one worker: longer than the
+/// pauses after which it tries again, so that an outage of all and its end are told once.
+const ALONE_AFTER: Duration = Duration::from_secs(5);
 
 /// Watches the bus, and remembers since when it has been as it is.
 pub struct BusWatch {
@@ -54,6 +59,17 @@ impl BusWatch {
         }
     }
 
+    /// A worker has said how it finds the bus. `told` remembers whether the log has been told that it alone is without.
+    pub fn note_worker(&self, id: WorkerId, health: &BusHealth, told: &Cell<bool>) {
+        if health.up && told.replace(false) {
+            tracing::info!(worker = %id, "bus up for this worker too");
+        }
+        let up_for = if self.up { self.since.elapsed() } else { Duration::ZERO };
+        if alone_for(up_for, health, SystemTime::now()) >= ALONE_AFTER && !told.replace(true) {
+            tracing::warn!(worker = %id, reason = %health.reason, "bus down for this worker");
+        }
+    }
+
     /// How the bus is.
     pub fn status(&self, now: Instant) -> BusStatus {
         let BusHealth { up, reason, latency_ms, .. } = self.monitor.health();
@@ -65,6 +81,37 @@ impl BusWatch {
             since_s: since.as_secs_f64(),
             reason: (!up).then_some(reason),
             url: self.url.clone(),
+        }
+    }
+}
+
+/// How long a worker has been without the bus while the supervisor has had it for `up_for`.
+fn alone_for(up_for: Duration, worker: &BusHealth, now: SystemTime) -> Duration {
+    let since = SystemTime::UNIX_EPOCH + Duration::from_millis(worker.since_unix_ms);
+    match worker.up {
+        true => Duration::ZERO,
+        false => now.duration_since(since).unwrap_or_default().min(up_for),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_alone_for_as_long_as_it_is_without_what_the_supervisor_has() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
+        let since = |up, seconds: u64| BusHealth { up, since_unix_ms: seconds * 1000, ..BusHealth::default() };
+        for (up_for, worker, alone) in [
+            (50, since(true, 10), 0),
+            (50, since(false, 90), 10),
+            (3, since(false, 90), 3),
+            (0, since(false, 90), 0),
+            // The clock was set back.
+            (50, since(false, 110), 0),
+        ] {
+            let seconds = Duration::from_secs;
+            assert_eq!(alone_for(seconds(up_for), &worker, now), seconds(alone), "{up_for} {worker:?}");
         }
     }
 }

@@ -269,6 +269,7 @@ impl Supervisor {
             ToSupervisor::Pong { .. } => self.fleet.handle(id, RunEvent::Pong, now),
             ToSupervisor::Stats(stats) => {
                 if let Some(worker) = self.workers.get(&id) {
+                    self.bus.note_worker(id, &stats.bus, &worker.told_without_bus);
                     *worker.stats.borrow_mut() = *stats;
                 }
             }

@@ -101,7 +101,7 @@ fn redis_may_go_and_come_back() {
     let answer = eventually("readyz tells of it", || Some(ready()).filter(|answer| answer.status == 503));
     assert!(answer.body.contains("bus"), "{answer:?}");
     assert_eq!(Connection::open(cluster.admin()).get("/readyz?bus=ignore").status, 200);
-    assert_eq!(cluster.status()["bus"]["state"], "down");
+    cluster.eventually("so does the status", |status| (status["bus"]["state"] == "down").then_some(()));
     // Clients of one worker still hear each other: whoever speaks hears itself.
     node.emit("a", "chatMessage", json!(["while redis is away"]));
     node.eventually("a hears itself", &json!({"do": "events", "name": "a", "event": "message"}), |events| {
@@ -118,6 +118,10 @@ fn redis_may_go_and_come_back() {
         let all = ["b", "c", "d"].iter().all(|name| json!(node.events(name, "message")).to_string().contains("back"));
         all.then_some(())
     });
+    // Told once for all processes.
+    let log = cluster.log();
+    let told = |what: &str| log.lines().filter(|line| !line.contains("DEBUG") && line.contains(what)).count();
+    assert_eq!((told("bus up"), told("bus down")), (2, 1), "{log}");
 }
 
 #[test]

@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use roomd_wire::{
     BusHealth, Readiness,
     hub::{HubBuffer, HubFrame, HubOp, MAX_HUB_BODY_BYTES, decode_count},
@@ -23,8 +22,8 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::{
     Bus, BusCounters, BusError, BusHandler, LocalFuture, Routing,
+    common::Common,
     health::{Health, HealthTiming},
-    report::HealthReport,
 };
 
 /// Probes go out on this channel; nobody can subscribe to it, since the hub sends them back to their sender alone.
@@ -39,16 +38,13 @@ const MAX_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// A buffer that grew larger than this is not kept.
 const SPARE_BYTES: usize = 256 * 1024;
 
-/// How long the hub may take to answer a question.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-
 /// How many batches are read before other tasks of the loop get their turn.
 const BATCHES: usize = 4;
 
 /// A worker's access to the hub.
 pub struct EmbeddedBus {
     socket: Readiness,
-    handler: Rc<dyn BusHandler>,
+    common: Common,
     output: RefCell<Output>,
     /// The hub's side was full when something was to be written last.
     blocked: Cell<bool>,
@@ -56,8 +52,6 @@ pub struct EmbeddedBus {
     queued: Notify,
     questions: RefCell<HashMap<u64, oneshot::Sender<u64>>>,
     next_question: Cell<u64>,
-    counters: Cell<BusCounters>,
-    report: HealthReport,
 }
 
 /// What waits for the hub.
@@ -82,20 +76,18 @@ impl EmbeddedBus {
         let bus = Rc::new(EmbeddedBus {
             socket: Readiness::new(stream)?,
             blocked: Cell::new(false),
-            report: HealthReport::new("embedded", timing, handler.clone()),
-            handler,
+            common: Common::new(timing, handler),
             output: RefCell::default(),
             queued: Notify::new(),
             questions: RefCell::default(),
             next_question: Cell::new(0),
-            counters: Cell::default(),
         });
         Ok((bus.clone(), async move { bus.drive().await }))
     }
 
     /// Told when the bus comes up or goes down.
     pub fn health_changes(&self) -> watch::Receiver<BusHealth> {
-        self.report.watch()
+        self.common.report.watch()
     }
 
     /// Reads, writes and checks health until the stream ends.
@@ -105,7 +97,7 @@ impl EmbeddedBus {
         let timer = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(timer);
         let ended = loop {
-            let check_at = tokio::time::Instant::from_std(self.report.timeout().unwrap_or_else(Instant::now));
+            let check_at = tokio::time::Instant::from_std(self.common.report.timeout().unwrap_or_else(Instant::now));
             if timer.deadline() != check_at {
                 timer.as_mut().reset(check_at);
             }
@@ -138,7 +130,7 @@ impl EmbeddedBus {
     }
 
     fn update_health(&self, event: impl FnOnce(&mut Health, Instant)) {
-        let duty = self.report.update(event);
+        let duty = self.common.report.update(event);
         if let Some(number) = duty.send_probe {
             // A probe waits behind what is queued, as every message does: that is what it measures.
             self.queue(HubOp::Echo, HEALTH_CHANNEL, &number.to_le_bytes());
@@ -170,12 +162,7 @@ impl EmbeddedBus {
     fn handle(&self, frame: &HubFrame<'_>) {
         match frame.op {
             HubOp::Publish => {
-                self.count(|counters| counters.received += 1);
-                // Channels are published as `str` by our own workers; another's mistake is not ours to crash on.
-                if let Ok(channel) = std::str::from_utf8(frame.channel) {
-                    // Its own memory: a slice would hold on to all that was read with it, for as long as one slow client waits.
-                    self.handler.message(channel, Bytes::copy_from_slice(frame.payload));
-                }
+                self.common.deliver(frame.channel, frame.payload);
             }
             HubOp::Echo => {
                 if let Ok(number) = frame.payload.try_into() {
@@ -241,18 +228,12 @@ impl EmbeddedBus {
             done => done,
         }
     }
-
-    fn count(&self, change: impl FnOnce(&mut BusCounters)) {
-        let mut counters = self.counters.get();
-        change(&mut counters);
-        self.counters.set(counters);
-    }
 }
 
 impl Bus for EmbeddedBus {
     fn publish(&self, channel: &str, payload: &[u8]) {
         let queued = self.queue(HubOp::Publish, channel.as_bytes(), payload);
-        self.count(|counters| match queued {
+        self.common.count(|counters| match queued {
             true => counters.published += 1,
             false => counters.dropped += 1,
         });
@@ -282,14 +263,7 @@ impl Bus for EmbeddedBus {
         if !self.queue(HubOp::Count, channel.as_bytes(), &id.to_le_bytes()) {
             self.questions.borrow_mut().remove(&id);
         }
-        let health = self.report.watch();
-        Box::pin(async move {
-            match tokio::time::timeout(ANSWER_WITHIN, answer).await {
-                Ok(Ok(count)) => Ok(count),
-                Ok(Err(_)) => Err(BusError::Down(health.borrow().reason.clone())),
-                Err(_) => Err(BusError::Timeout(ANSWER_WITHIN)),
-            }
-        })
+        self.common.answer(answer)
     }
 
     fn routing(&self) -> Routing {
@@ -297,7 +271,7 @@ impl Bus for EmbeddedBus {
     }
 
     fn health(&self) -> BusHealth {
-        self.report.current()
+        self.common.report.current()
     }
 
     fn flush(&self) {
@@ -306,7 +280,7 @@ impl Bus for EmbeddedBus {
     }
 
     fn counters(&self) -> BusCounters {
-        self.counters.get()
+        self.common.counters()
     }
 }
 

@@ -12,6 +12,7 @@
 //! A bus is made together with a future that drives it, which its owner spawns. [`BusMonitor`] is the supervisor's own look
 //! at the bus.
 
+mod common;
 mod embedded;
 mod health;
 mod monitor;

@@ -1,4 +1,5 @@
-//! The supervisor's own look at the bus: a bus of its own that nothing is published on, for its health alone.
+//! The supervisor's own look at the bus: a bus of its own that nothing is published on, for its health alone. What it finds
+//! is in the log, once for the host; workers find the same, each for itself, and report it.
 
 use std::{future::Future, io, os::fd::OwnedFd, pin::Pin, rc::Rc, thread};
 
@@ -18,19 +19,28 @@ pub struct BusMonitor {
 
 type Driver = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Health is read from the watch channel.
-struct Nobody;
+/// Tells the log; others read the watch channel.
+struct Log {
+    /// `embedded` or `redis`.
+    bus: &'static str,
+}
 
-impl BusHandler for Nobody {
+impl BusHandler for Log {
     fn message(&self, _channel: &str, _payload: Bytes) {}
-    fn health_changed(&self, _health: &BusHealth) {}
+
+    fn health_changed(&self, health: &BusHealth) {
+        match health.up {
+            true => tracing::info!(bus = self.bus, latency_ms = health.latency_ms, "bus up"),
+            false => tracing::warn!(bus = self.bus, reason = %health.reason, "bus down"),
+        }
+    }
 }
 
 impl BusMonitor {
     /// Watches the embedded bus over a stream of the hub (an observer's).
     pub fn embedded(stream: OwnedFd, timing: HealthTiming) -> io::Result<Self> {
         Self::start(move || {
-            let (bus, driver) = EmbeddedBus::new(stream, timing, Rc::new(Nobody))?;
+            let (bus, driver) = EmbeddedBus::new(stream, timing, Rc::new(Log { bus: "embedded" }))?;
             Ok((bus.health_changes(), Box::pin(driver) as Driver))
         })
     }
@@ -38,7 +48,7 @@ impl BusMonitor {
     /// Watches Redis over connections of its own. Fails only when the URL is wrong.
     pub fn redis(url: String, timing: HealthTiming) -> io::Result<Self> {
         Self::start(move || {
-            let (bus, driver) = RedisBus::new(&url, timing, Rc::new(Nobody)).map_err(io::Error::other)?;
+            let (bus, driver) = RedisBus::new(&url, timing, Rc::new(Log { bus: "redis" })).map_err(io::Error::other)?;
             Ok((bus.health_changes(), Box::pin(driver) as Driver))
         })
     }

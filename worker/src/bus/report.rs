@@ -1,4 +1,4 @@
-//! The health of a bus as others see it: a value to look at, a channel that tells changes, a log line at each.
+//! The health of a bus as others see it: a value to look at, and a channel that tells changes.
 
 use std::{
     cell::RefCell,
@@ -16,8 +16,6 @@ use super::{
 
 /// Keeps the core, and tells what it says. The owner sends the probes.
 pub struct HealthReport {
-    /// For the log: `embedded` or `redis`.
-    kind: &'static str,
     core: RefCell<Health>,
     current: watch::Sender<BusHealth>,
     handler: Rc<dyn BusHandler>,
@@ -33,10 +31,10 @@ pub struct HealthDuty {
 }
 
 impl HealthReport {
-    pub fn new(kind: &'static str, timing: HealthTiming, handler: Rc<dyn BusHandler>) -> Self {
+    pub fn new(timing: HealthTiming, handler: Rc<dyn BusHandler>) -> Self {
         let core = Health::new(timing, fastrand::Rng::new(), Instant::now());
         let current = watch::Sender::new(BusHealth { reason: core.reason().into(), ..BusHealth::default() });
-        HealthReport { kind, core: RefCell::new(core), current, handler }
+        HealthReport { core: RefCell::new(core), current, handler }
     }
 
     /// How the bus is.
@@ -67,12 +65,6 @@ impl HealthReport {
             }
         }
         let health = self.snapshot(now);
-        if turned {
-            match health.up {
-                true => tracing::info!(bus = self.kind, latency_ms = health.latency_ms, "bus up"),
-                false => tracing::warn!(bus = self.kind, reason = %health.reason, "bus down"),
-            }
-        }
         self.current.send_if_modified(|current| {
             let changed = current.up != health.up || current.reason != health.reason;
             current.clone_from(&health);

@@ -147,7 +147,8 @@ impl BusHandler for Io {
         }
     }
 
-    fn health_changed(&self, _health: &BusHealth) {
-        // Reported with the figures; the bus itself says it in the log.
+    fn health_changed(&self, health: &BusHealth) {
+        // The supervisor hears of it, and says it once for all workers.
+        tracing::debug!(up = health.up, reason = %health.reason, "the bus has changed");
     }
 }

@@ -1,7 +1,7 @@
 //! The bus as the worker holds it, and the loop that keeps it connected.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     future::Future,
     rc::Rc,
     time::{Duration, Instant},
@@ -17,10 +17,7 @@ use super::{
     session::{self, Answer, Queue},
     subscriptions::{Wanted, pattern},
 };
-use crate::bus::{Bus, BusCounters, BusError, BusHandler, HealthTiming, LocalFuture, Routing, report::HealthReport};
-
-/// How long a question may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+use crate::bus::{Bus, BusCounters, BusError, BusHandler, HealthTiming, LocalFuture, Routing, common::Common};
 
 /// The pause after the first failed connection; doubled with each further one, up to the most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -36,9 +33,8 @@ pub struct RedisBus {
 /// What the bus, its driver and the sessions share.
 pub(super) struct Inner {
     pub target: Target,
-    pub handler: Rc<dyn BusHandler>,
     pub timing: HealthTiming,
-    pub report: HealthReport,
+    pub common: Common,
     /// When health has new duties: its timer is set anew.
     pub health_changed: Notify,
     /// Our own channel: never below `socket.io#`, where Node servers listen.
@@ -48,7 +44,6 @@ pub(super) struct Inner {
     pub publisher: Queue,
     /// Commands for the subscriber connection.
     pub subscriber: Queue,
-    pub counters: Cell<BusCounters>,
 }
 
 impl RedisBus {
@@ -62,14 +57,12 @@ impl RedisBus {
         let inner = Rc::new(Inner {
             target: Target::new(url)?,
             timing,
-            report: HealthReport::new("redis", timing, handler.clone()),
+            common: Common::new(timing, handler),
             health_changed: Notify::new(),
-            handler,
             health_channel: format!("roomd-health#{:016x}", fastrand::u64(..)),
             wanted: RefCell::default(),
             publisher: Queue::default(),
             subscriber: Queue::default(),
-            counters: Cell::default(),
         });
         let driver = drive(inner.clone());
         Ok((Rc::new(RedisBus { inner }), driver))
@@ -77,7 +70,7 @@ impl RedisBus {
 
     /// Told when the bus comes up or goes down, and when the reason changes.
     pub fn health_changes(&self) -> watch::Receiver<BusHealth> {
-        self.inner.report.watch()
+        self.inner.common.report.watch()
     }
 
     fn change(&self, subscribe: &'static [u8], name: &[u8]) {
@@ -92,7 +85,7 @@ async fn drive(inner: Rc<Inner>) {
     loop {
         let error = session::run(&inner).await;
         // A connection that never came up is a failed one: else a refused subscription would be tried without a pause.
-        failures = if inner.report.current().up { 0 } else { failures + 1 };
+        failures = if inner.common.report.current().up { 0 } else { failures + 1 };
         let reason = format!("{}: failed to {error}", inner.target.shown());
         inner.update_health(|health, now| health.handle_disconnected(reason, now));
         tokio::time::sleep(pause(failures, fastrand::f64())).await;
@@ -108,7 +101,7 @@ fn pause(failures: u32, jitter: f64) -> Duration {
 impl Inner {
     /// Hands an event to the health core and sends its probe. True if a probe did not come back in time.
     pub fn update_health(&self, event: impl FnOnce(&mut crate::bus::Health, Instant)) -> bool {
-        let duty = self.report.update(event);
+        let duty = self.common.report.update(event);
         if let Some(number) = duty.send_probe {
             let (channel, number) = (self.health_channel.as_bytes(), number.to_le_bytes());
             self.publisher.push(Answer::Probe, |bytes| command(bytes, &[b"PUBLISH", channel, &number]));
@@ -116,19 +109,13 @@ impl Inner {
         self.health_changed.notify_one();
         duty.missed
     }
-
-    pub fn count(&self, change: impl FnOnce(&mut BusCounters)) {
-        let mut counters = self.counters.get();
-        change(&mut counters);
-        self.counters.set(counters);
-    }
 }
 
 impl Bus for RedisBus {
     fn publish(&self, channel: &str, payload: &[u8]) {
         let parts: [&[u8]; 3] = [b"PUBLISH", channel.as_bytes(), payload];
         if !self.inner.publisher.push(Answer::Publish, |bytes| command(bytes, &parts)) {
-            self.inner.count(|counters| counters.dropped += 1);
+            self.inner.common.count(|counters| counters.dropped += 1);
         }
     }
 
@@ -160,14 +147,7 @@ impl Bus for RedisBus {
         let (asker, answer) = oneshot::channel();
         let parts: [&[u8]; 3] = [b"PUBSUB", b"NUMSUB", channel.as_bytes()];
         self.inner.publisher.push(Answer::Count(asker), |bytes| command(bytes, &parts));
-        let health = self.inner.report.watch();
-        Box::pin(async move {
-            match tokio::time::timeout(ANSWER_WITHIN, answer).await {
-                Ok(Ok(count)) => Ok(count),
-                Ok(Err(_)) => Err(BusError::Down(health.borrow().reason.clone())),
-                Err(_) => Err(BusError::Timeout(ANSWER_WITHIN)),
-            }
-        })
+        self.inner.common.answer(answer)
     }
 
     fn routing(&self) -> Routing {
@@ -175,14 +155,14 @@ impl Bus for RedisBus {
     }
 
     fn health(&self) -> BusHealth {
-        self.inner.report.current()
+        self.inner.common.report.current()
     }
 
     /// Nothing: what was queued in a turn is written in one piece as soon as that turn is over.
     fn flush(&self) {}
 
     fn counters(&self) -> BusCounters {
-        self.inner.counters.get()
+        self.inner.common.counters()
     }
 }
 

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
     sync::{Notify, oneshot},
@@ -114,7 +113,7 @@ impl Session<'_> {
         };
         inner.subscriber.close();
         let lost = inner.publisher.close();
-        inner.count(|counters| counters.dropped += lost);
+        inner.common.count(|counters| counters.dropped += lost);
         error
     }
 
@@ -161,12 +160,7 @@ impl Session<'_> {
             }
             return;
         }
-        self.inner.count(|counters| counters.received += 1);
-        // What is subscribed to is text; a pattern can bring a channel that is not: nobody of ours publishes there.
-        if let Ok(channel) = std::str::from_utf8(channel) {
-            // Its own memory: a slice would hold on to all that was read with it, for as long as one slow client waits.
-            self.inner.handler.message(channel, Bytes::copy_from_slice(payload));
-        }
+        self.inner.common.deliver(channel, payload);
     }
 
     fn all_subscribed(&self) {
@@ -189,7 +183,9 @@ impl Session<'_> {
     fn handle_answer(&self, reply: &Reply<'_>) -> Result<(), RedisError> {
         let answer = self.inner.publisher.answered().ok_or(RedisError::Protocol("an answer to no question"))?;
         match (answer, reply) {
-            (Answer::Publish, Reply::One(Item::Number(_))) => self.inner.count(|counters| counters.published += 1),
+            (Answer::Publish, Reply::One(Item::Number(_))) => {
+                self.inner.common.count(|counters| counters.published += 1)
+            }
             (Answer::Probe, Reply::One(Item::Number(_))) => {}
             (Answer::Count(asker), Reply::Many(items)) => {
                 if let [_, Item::Number(count)] = items.as_slice() {
@@ -200,7 +196,7 @@ impl Session<'_> {
             (answer, Reply::One(Item::Error(text))) => {
                 let error = RedisError::refused("PUBLISH", text);
                 if matches!(answer, Answer::Publish) {
-                    self.inner.count(|counters| counters.dropped += 1);
+                    self.inner.common.count(|counters| counters.dropped += 1);
                 }
                 if !self.refusal_told.replace(true) {
                     tracing::warn!(reason = %error, "redis refuses messages: they are dropped and counted");
@@ -218,7 +214,7 @@ impl Session<'_> {
     async fn watch_health(&self) -> RedisError {
         let deadline = self.inner.timing.deadline;
         loop {
-            match self.inner.report.timeout() {
+            match self.inner.common.report.timeout() {
                 None => self.inner.health_changed.notified().await,
                 Some(at) => tokio::select! {
                     () = tokio::time::sleep_until(at.into()) => {
