@@ -23,6 +23,8 @@ struct Backend {
     live: usize,
     /// Those of them that it has not acknowledged yet.
     unacknowledged: usize,
+    /// It could not take the last one, having no descriptor left for it, and none of its others has ended since.
+    full: bool,
 }
 
 impl Backends {
@@ -34,7 +36,7 @@ impl Backends {
     /// A worker is ready.
     pub fn add(&mut self, id: WorkerId) {
         if self.find(id).is_none() {
-            self.backends.push(Backend { id, draining: false, live: 0, unacknowledged: 0 });
+            self.backends.push(Backend { id, draining: false, live: 0, unacknowledged: 0, full: false });
         }
     }
 
@@ -54,7 +56,14 @@ impl Backends {
     /// slot, else the one with the fewest live connections. `None` when no worker takes new sessions.
     pub fn choose(&mut self, home: Option<SidHome>) -> Option<WorkerId> {
         let home = home.filter(|home| home.host == self.host).map(|home| home.worker);
-        home.and_then(|home| self.at_home(home)).or_else(|| self.least_loaded())
+        // A full one is better than none: it may have room again. One without connections cannot tell by the end of one.
+        let order = |backend: &Backend| Some(backend.full && backend.live > 0);
+        home.and_then(|home| self.at_home(home)).or_else(|| self.least_loaded(order))
+    }
+
+    /// The worker for a connection that another one could not take.
+    pub fn choose_with_room(&mut self) -> Option<WorkerId> {
+        self.least_loaded(|backend| (!backend.full).then_some(false))
     }
 
     fn at_home(&self, home: WorkerId) -> Option<WorkerId> {
@@ -63,12 +72,14 @@ impl Backends {
         of_birth.or_else(present).map(|backend| backend.id)
     }
 
-    fn least_loaded(&mut self) -> Option<WorkerId> {
+    /// The one with the fewest connections among those that `order` puts first; `None` leaves one out.
+    fn least_loaded(&mut self, order: impl Fn(&Backend) -> Option<bool>) -> Option<WorkerId> {
         self.turn = self.turn.wrapping_add(1);
         let count = self.backends.len();
         let in_turn = (0..count).map(|step| &self.backends[self.turn.wrapping_add(step) % count]);
         let takes_new = in_turn.filter(|backend| !backend.draining);
-        takes_new.min_by_key(|b| (b.unacknowledged >= STALLED, b.live)).map(|backend| backend.id)
+        let ordered = takes_new.filter_map(|backend| Some((order(backend)?, backend)));
+        ordered.min_by_key(|(order, b)| (*order, b.unacknowledged >= STALLED, b.live)).map(|(_, backend)| backend.id)
     }
 
     /// The home that sessions of a worker of this host name.
@@ -88,6 +99,15 @@ impl Backends {
     pub fn acknowledge(&mut self, id: WorkerId) {
         if let Some(backend) = self.find_mut(id) {
             backend.unacknowledged = backend.unacknowledged.saturating_sub(1);
+            backend.full = false;
+        }
+    }
+
+    /// The worker could not take one, having no descriptor left for it: others come first until it has.
+    pub fn refuse(&mut self, id: WorkerId) {
+        self.release(id, false);
+        if let Some(backend) = self.find_mut(id) {
+            backend.full = true;
         }
     }
 
@@ -96,6 +116,7 @@ impl Backends {
         if let Some(backend) = self.find_mut(id) {
             backend.live = backend.live.saturating_sub(1);
             backend.unacknowledged = backend.unacknowledged.saturating_sub(usize::from(!acknowledged));
+            backend.full &= !acknowledged;
         }
     }
 
@@ -191,6 +212,27 @@ mod tests {
         assert_eq!(backends.choose(None), None);
         assert_eq!(backends.choose(home(3, 1)), None);
         assert_eq!(backends.choose(home(0, 1)), Some(worker(0, 1)));
+    }
+
+    #[test]
+    fn a_worker_that_has_no_room_comes_last_until_one_of_its_connections_ends() {
+        let mut backends = workers(2);
+        let (full, other) = (worker(0, 1), worker(1, 1));
+        backends.assign(full);
+        backends.acknowledge(full);
+        backends.assign(full);
+        backends.refuse(full);
+        assign(&mut backends, 10);
+        assert_eq!((backends.live(full), backends.live(other)), (1, 10));
+        assert_eq!(backends.choose(home(0, 1)), Some(full), "its own sessions still go there");
+        backends.drain(other);
+        assert_eq!((backends.choose(None), backends.choose_with_room()), (Some(full), None));
+        backends.release(full, true);
+        assert_eq!(backends.choose_with_room(), Some(full));
+        backends.refuse(full);
+        backends.add(worker(2, 1));
+        backends.assign(worker(2, 1));
+        assert_eq!(backends.choose(None), Some(full), "nothing else could tell that it has room again");
     }
 
     #[test]

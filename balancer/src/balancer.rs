@@ -152,7 +152,8 @@ impl Balancer {
         }
     }
 
-    /// A worker's connection has ended. One that it never acknowledged it could not take: the client is answered here.
+    /// A worker's connection has ended. One that it never acknowledged it could not take: another one gets it, or the client is
+    /// answered here.
     pub fn closed(self: &Rc<Self>, by: WorkerId, connection: ConnectionId) {
         self.change(|state| {
             if state.router.close(by, connection) {

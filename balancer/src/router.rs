@@ -6,7 +6,7 @@
 //!  (limits) ──────► head not seen ───────────► assigned to a worker ──────────► the worker's
 //!                        │             │          ▲     │                           │
 //!                 refuse │             ▼          │     │ the worker died           │ closed, moved,
-//!                 or gone│          waiting ──────┘     ▼                           ▼ the worker died
+//!                 or gone│          waiting ──────┘     ▼ or is full                ▼ the worker died
 //!                        ▼             │  a worker    placed again, at most      ended
 //!                      ended           ▼  is ready    MAX_TRIES times
 //!                                    refused
@@ -93,6 +93,8 @@ struct Connection {
     peer: PeerAddress,
     /// How many workers it was assigned to since it came (or was moved).
     tries: u8,
+    /// It is for a session, which one worker has: no other would do.
+    has_home: bool,
     place: Place,
 }
 
@@ -141,7 +143,7 @@ impl Router {
         }
         let id = ConnectionId(self.next_id);
         self.next_id += 1;
-        self.connections.insert(id, Connection { peer, tries: 0, place: Place::HeadNotSeen });
+        self.connections.insert(id, Connection { peer, tries: 0, has_home: false, place: Place::HeadNotSeen });
         self.figures.waiting_for_head += 1;
         Ok(id)
     }
@@ -157,7 +159,8 @@ impl Router {
 
     /// A connection's head is there; it belongs where `home` says.
     pub fn place(&mut self, connection: ConnectionId, home: Option<SidHome>, now: Instant) {
-        if self.connections.get(&connection).is_some_and(|known| known.place == Place::HeadNotSeen) {
+        if let Some(known) = self.connections.get_mut(&connection).filter(|known| known.place == Place::HeadNotSeen) {
+            known.has_home = home.is_some();
             self.figures.waiting_for_head -= 1;
             self.assign(connection, home, now);
         }
@@ -238,8 +241,8 @@ impl Router {
     }
 
     /// A worker's connection has ended: its duplicate, if there still is one, may go. False if it was not (any more) that
-    /// worker's, or if the duplicate is needed for an answer: a worker that ends what it never acknowledged could not take it,
-    /// because it has no descriptor left.
+    /// worker's, or if the duplicate is still needed: a worker that ends what it never acknowledged could not take it, because
+    /// it has no descriptor left. Another one gets it, or else the client an answer.
     pub fn close(&mut self, by: WorkerId, connection: ConnectionId) -> bool {
         let Some(known) = self.connections.get(&connection) else { return false };
         let Place::Assigned { to, acknowledged } = known.place else { return false };
@@ -249,8 +252,12 @@ impl Router {
         if acknowledged {
             self.forget(connection);
         } else {
-            self.backends.release(by, acknowledged);
-            self.refuse(connection, Refusal::OutOfDescriptors);
+            let elsewhere = !known.has_home && known.tries < MAX_TRIES;
+            self.backends.refuse(by);
+            match elsewhere.then(|| self.backends.choose_with_room()).flatten() {
+                Some(to) => self.assign_to(connection, to),
+                None => self.refuse(connection, Refusal::OutOfDescriptors),
+            }
         }
         self.check_invariants();
         acknowledged

@@ -1,7 +1,7 @@
 //! Random lives of workers and connections against a plain model. `ROOMD_SEED` replays a run.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -31,6 +31,10 @@ struct World {
     /// Living workers, and whether they drain.
     workers: BTreeMap<WorkerId, bool>,
     connections: BTreeMap<ConnectionId, (PeerAddress, At)>,
+    /// Connections that are for a session.
+    homed: BTreeSet<ConnectionId>,
+    /// Workers that could not take their last connection.
+    full: BTreeSet<WorkerId>,
     generations: [u32; 4],
     stopped: bool,
     refused: u64,
@@ -47,6 +51,8 @@ impl World {
             router: Router::new(Limits::new(MAX_CONNECTIONS, MAX_PER_ADDRESS, trusted), HOST, WAIT, MAX_WAITING),
             workers: BTreeMap::new(),
             connections: BTreeMap::new(),
+            homed: BTreeSet::new(),
+            full: BTreeSet::new(),
             generations: [0; 4],
             stopped: false,
             refused: 0,
@@ -96,9 +102,9 @@ impl World {
                     Some(bound) => assert_eq!(to, bound, "affinity of {home:?}"),
                     None => {
                         assert_eq!(self.workers.get(&to), Some(&false), "a new session for one that is not ready");
-                        let least =
-                            self.workers.iter().filter(|(_, draining)| !**draining).map(|(&id, _)| self.held(id)).min();
-                        assert_eq!(Some(self.held(to)), least, "not the least loaded");
+                        let load = |id| (self.full.contains(&id) && self.held(id) > 0, self.held(id));
+                        let least = self.ready().map(load).min();
+                        assert_eq!(Some(load(to)), least, "not the least loaded");
                     }
                 }
                 self.set(connection, At::With { worker: to, acknowledged: false, tries: tries + 1 });
@@ -180,9 +186,7 @@ impl World {
             40..65 => {
                 if let Some((id, _)) = self.any_connection(|at| at == At::Head) {
                     let home = self.any_home();
-                    self.router.place(id, home, self.now);
-                    let action = self.router.poll_action();
-                    self.settle(id, home, 0, action);
+                    self.place(id, home);
                 }
             }
             65..68 => {
@@ -201,24 +205,24 @@ impl World {
                     self.any_connection(|at| matches!(at, At::With { .. }))
                 {
                     assert!(self.router.acknowledge(worker, id));
+                    if let At::With { acknowledged: false, .. } = self.connections[&id].1 {
+                        self.full.remove(&worker);
+                    }
                     self.set(id, At::With { worker, acknowledged: true, tries });
                 }
             }
             80..90 => {
-                if let Some((id, At::With { worker, acknowledged, .. })) =
+                if let Some((id, At::With { worker, acknowledged, tries })) =
                     self.any_connection(|at| matches!(at, At::With { .. }))
                 {
                     assert_eq!(self.router.close(worker, id), acknowledged);
                     assert!(!self.router.close(worker, id), "closed twice");
-                    self.gone(id);
-                    match acknowledged {
-                        true => self.ended += 1,
-                        false => {
-                            // The worker could not take it.
-                            let refusal = Refusal::OutOfDescriptors;
-                            assert_eq!(self.router.poll_action(), Some(Action::Refuse { connection: id, refusal }));
-                            self.refused += 1;
-                        }
+                    if acknowledged {
+                        self.full.remove(&worker);
+                        self.gone(id);
+                        self.ended += 1;
+                    } else {
+                        self.could_not_take(worker, id, tries);
                     }
                 }
             }
@@ -227,10 +231,9 @@ impl World {
                 if let (Some((id, At::With { worker, .. })), Some(to)) = (with, self.any_home()) {
                     let peer = self.connections[&id].0;
                     assert_eq!(self.router.take_for_move(worker, id), Some(peer));
+                    self.full.remove(&worker);
                     self.set(id, At::Head);
-                    self.router.place(id, Some(to), self.now);
-                    let action = self.router.poll_action();
-                    self.settle(id, Some(to), 0, action);
+                    self.place(id, Some(to));
                 }
             }
             94..97 => {
@@ -256,8 +259,44 @@ impl World {
         self.check();
     }
 
+    fn place(&mut self, connection: ConnectionId, home: Option<SidHome>) {
+        match home {
+            Some(_) => self.homed.insert(connection),
+            None => self.homed.remove(&connection),
+        };
+        self.router.place(connection, home, self.now);
+        let action = self.router.poll_action();
+        self.settle(connection, home, 0, action);
+    }
+
+    /// A worker had no descriptor for a connection: one that has gets it, unless it is for a session.
+    fn could_not_take(&mut self, worker: WorkerId, connection: ConnectionId, tries: u8) {
+        self.full.insert(worker);
+        self.set(connection, At::Head);
+        let with_room = self.ready().filter(|id| !self.full.contains(id)).map(|id| self.held(id)).min();
+        let elsewhere = with_room.filter(|_| !self.homed.contains(&connection) && tries < MAX_TRIES);
+        match (self.router.poll_action(), elsewhere) {
+            (Some(Action::HandOver { connection: which, to }), Some(least)) => {
+                assert_eq!((which, self.held(to)), (connection, least));
+                assert!(self.workers.get(&to) == Some(&false) && !self.full.contains(&to));
+                self.set(connection, At::With { worker: to, acknowledged: false, tries: tries + 1 });
+            }
+            (Some(Action::Refuse { connection: which, refusal: Refusal::OutOfDescriptors }), None) => {
+                assert_eq!(which, connection);
+                self.gone(connection);
+                self.refused += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn ready(&self) -> impl Iterator<Item = WorkerId> {
+        self.workers.iter().filter(|(_, draining)| !**draining).map(|(&id, _)| id)
+    }
+
     fn remove(&mut self, id: WorkerId) {
         self.workers.remove(&id);
+        self.full.remove(&id);
         let mut orphans = Vec::new();
         self.connections.retain(|connection, (_, at)| match *at {
             At::With { worker, acknowledged: true, .. } if worker == id => {

@@ -87,14 +87,32 @@ fn what_a_dead_worker_did_not_acknowledge_goes_to_others_but_not_for_ever() {
 }
 
 #[test]
-fn what_a_worker_could_not_take_is_answered_here() {
+fn what_a_worker_could_not_take_goes_to_one_that_can_or_is_answered_here() {
     let (mut router, now) = (router(10), Instant::now());
+    let refuse = |connection| Action::Refuse { connection, refusal: Refusal::OutOfDescriptors };
     router.add_worker(worker(0));
     let id = arrive(&mut router, now);
     assert!(!router.close(worker(0), id), "its duplicate is needed");
-    let refuse = Action::Refuse { connection: id, refusal: Refusal::OutOfDescriptors };
-    assert_eq!(actions(&mut router), [hand_over(id, worker(0)), refuse]);
-    assert_eq!((router.live(worker(0)), router.open_connections()), (0, 0));
+    assert_eq!(actions(&mut router), [hand_over(id, worker(0)), refuse(id)]);
+
+    router.add_worker(worker(1));
+    let mut arrive_for = |slot| {
+        let id = router.open(PeerAddress::Unix).unwrap();
+        router.place(id, Some(SidHome { host: 1, worker: worker(slot) }), now);
+        id
+    };
+    let (session, other) = (arrive_for(0), arrive_for(1));
+    assert!(router.acknowledge(worker(1), other));
+    assert_eq!(actions(&mut router), [hand_over(session, worker(0)), hand_over(other, worker(1))]);
+    assert!(!router.close(worker(0), session));
+    assert_eq!(actions(&mut router), [refuse(session)], "no other has it");
+
+    let new = arrive(&mut router, now);
+    assert!(!router.close(worker(0), new));
+    assert_eq!(actions(&mut router), [hand_over(new, worker(0)), hand_over(new, worker(1))]);
+    assert!(!router.close(worker(1), new));
+    assert_eq!(actions(&mut router), [refuse(new)]);
+    assert_eq!((router.live(worker(0)), router.open_connections()), (0, 1));
 }
 
 #[test]

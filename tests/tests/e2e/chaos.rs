@@ -6,7 +6,11 @@ use nix::{
     fcntl::{FcntlArg, fcntl},
     sys::signal::Signal,
 };
-use roomd_tests::{Cluster, Node, RedisServer, eventually, http::Connection};
+use roomd_tests::{
+    Cluster, Node, RedisServer, eventually,
+    http::{Connection, HANDSHAKE},
+};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::json;
 
 /// Waits until the slot's worker is another process, and ready.
@@ -223,6 +227,45 @@ fn descriptors_may_run_out() {
     cluster.await_ready();
     assert_eq!(cluster.worker_pids(), before, "nobody died of it");
     assert!(cluster.log().contains("connections are accepted again"));
+}
+
+/// One worker has no descriptor left, the other and the supervisor have: new clients are served by the other. With none left
+/// in either they are told so, and served again once there is room.
+#[test]
+fn a_worker_without_descriptors_leaves_its_clients_to_another() {
+    let cluster = Cluster::start(2);
+    let limit = |slot: usize| {
+        let pid = Pid::from_raw(pid(&cluster, slot) as i32).unwrap();
+        let open = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())).unwrap().count() as u64;
+        let hard = getrlimit(Resource::Nofile).maximum;
+        prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(open + 10), maximum: hard }).unwrap();
+    };
+    let served = |crowd: &mut Vec<Connection>| {
+        let mut connection = Connection::open(cluster.address());
+        let answer = connection.get(HANDSHAKE);
+        crowd.extend((answer.status == 200).then_some(connection));
+        answer
+    };
+    let mut crowd = Vec::new();
+    limit(0);
+    for number in 0..60 {
+        assert_eq!(served(&mut crowd).status, 200, "client {number}");
+    }
+    assert!(cluster.worker(1)["connections"].as_u64().unwrap() > 40, "{}", cluster.status());
+    eventually("the log tells of it", || cluster.log().contains("cannot take connections").then_some(()));
+
+    limit(1);
+    let refused = eventually("none has room", || Some(served(&mut crowd)).filter(|answer| answer.status != 200));
+    assert_eq!((refused.status, refused.header("connection")), (503, Some("close")), "{refused:?}");
+    assert!(refused.header("retry-after").is_some());
+    drop(crowd);
+    eventually("clients are served again", || Some(served(&mut Vec::new())).filter(|answer| answer.status == 200));
+    let pids = cluster.worker_pids();
+    for _ in 0..20 {
+        assert_eq!(served(&mut Vec::new()).status, 200);
+    }
+    assert_eq!(cluster.worker_pids(), pids, "nobody died of it");
+    assert!(cluster.log().contains("connections are taken again"));
 }
 
 /// Clients that connect while their worker is stopped are handed over, but not acknowledged; when it is killed, another
