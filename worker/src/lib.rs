@@ -19,6 +19,8 @@ mod memory;
 pub mod page;
 pub mod protocol;
 pub mod run;
+#[cfg(test)]
+mod seeds;
 pub mod socketio;
 
 pub use assemble::{assemble, run};

@@ -144,10 +144,7 @@ mod tests {
     /// Random questions, answers, ends and changes of mind; what is open and what came out against a plain model.
     #[test]
     fn what_is_open_is_what_a_plain_model_says() {
-        let seed =
-            std::env::var("ROOMD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
-        println!("ROOMD_SEED={seed}");
-        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut rng = fastrand::Rng::with_seed(crate::seeds::new());
         let mut waiting = Waiting::default();
         let mut singles: Vec<(Question, usize, oneshot::Receiver<Data>)> = Vec::new();
         let mut broadcasts: Vec<(Question, BTreeSet<usize>, mpsc::UnboundedReceiver<Option<Data>>)> = Vec::new();

@@ -1,30 +1,14 @@
 //! Seeded property tests of the codec. A failure prints its seed; `ROOMD_SEED` replays it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
 use bytes::Bytes;
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
 use super::{msgpack::Writer, *};
-use crate::protocol::{Data, Encoded, PacketType, SocketPacket, engine_packet};
-
-/// Runs `check` with many seeds.
-fn for_seeds(count: u64, check: impl Fn(&mut Rng)) {
-    let seeds = match std::env::var("ROOMD_SEED") {
-        Ok(seed) => {
-            let seed = seed.parse().unwrap();
-            seed..seed + 1
-        }
-        Err(_) => 0..count,
-    };
-    for seed in seeds {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(&mut Rng::with_seed(seed)))) {
-            eprintln!("failed with ROOMD_SEED={seed}");
-            resume_unwind(panic);
-        }
-    }
-}
+use crate::{
+    protocol::{Data, Encoded, PacketType, SocketPacket, engine_packet},
+    seeds,
+};
 
 fn text(rng: &mut Rng) -> String {
     let len = if rng.u8(..10) == 0 { rng.usize(..400) } else { rng.usize(..12) };
@@ -173,7 +157,7 @@ fn encoded_broadcast(rng: &mut Rng) -> Bytes {
 
 #[test]
 fn what_is_written_reads_back_the_same() {
-    for_seeds(800, |rng| {
+    seeds::each(800, |rng| {
         let (packet, target, flags) = (packet(rng), selector(rng), flags(rng));
         let uid = random_id(rng);
         let data = packet.data.as_ref().unwrap();
@@ -195,7 +179,7 @@ fn what_is_written_reads_back_the_same() {
 
 #[test]
 fn events_survive_the_way_to_a_client_and_back() {
-    for_seeds(500, |rng| {
+    seeds::each(500, |rng| {
         let data = event(rng);
         let id = rng.bool().then(|| rng.u64(..));
         let nsp = if rng.bool() { "/" } else { "/chat" };
@@ -243,7 +227,7 @@ fn read_all_ways(bytes: &Bytes) {
 
 #[test]
 fn random_bytes_yield_errors_and_nothing_worse() {
-    for_seeds(20_000, |rng| {
+    seeds::each(20_000, |rng| {
         let len = rng.usize(..200);
         let mut bytes: Vec<u8> = (0..len).map(|_| rng.u8(..)).collect();
         match rng.u8(..4) {
@@ -258,7 +242,7 @@ fn random_bytes_yield_errors_and_nothing_worse() {
 
 #[test]
 fn damaged_messages_yield_errors_and_nothing_worse() {
-    for_seeds(2500, |rng| {
+    seeds::each(2500, |rng| {
         let mut bytes = match rng.u8(..3) {
             0 => encoded_broadcast(rng).to_vec(),
             1 => request(rng).encode().unwrap(),

@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::*;
-use crate::protocol::{PacketType, session::CloseReason};
+use crate::{
+    protocol::{PacketType, session::CloseReason},
+    seeds,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(45);
 
@@ -305,8 +308,7 @@ impl Model {
     }
 }
 
-fn history(seed: u64) {
-    let mut rng = fastrand::Rng::with_seed(seed);
+fn history(rng: &mut fastrand::Rng) {
     let (mut bench, mut model) = (Bench::new(), Model::default());
     let (mut ever_in, steps) = (false, rng.usize(..120));
     for _ in 0..steps {
@@ -334,11 +336,11 @@ fn history(seed: u64) {
         if breaks && rng.u8(..30) > 0 {
             continue;
         }
-        model.step(&mut bench, event, &mut rng);
+        model.step(&mut bench, event, rng);
         ever_in |= model.admitted > 0;
         assert_eq!(bench.membership.deadline().is_some(), !ever_in && !model.closed && !model.ended);
     }
-    model.step(&mut bench, Ended(CloseReason::TransportClose), &mut rng);
+    model.step(&mut bench, Ended(CloseReason::TransportClose), rng);
     // Late decisions, and handlers that still hold a socket.
     for namespace in 0..3 {
         for event in [Agree(namespace), Refuse(namespace), Disconnect(namespace, true), Packet(EVENT, namespace)] {
@@ -351,17 +353,5 @@ fn history(seed: u64) {
 
 #[test]
 fn whatever_happens_each_socket_hears_one_end_and_nothing_is_left() {
-    let seeds = match std::env::var("ROOMD_SEED") {
-        Ok(seed) => {
-            let seed = seed.parse().unwrap();
-            seed..seed + 1
-        }
-        Err(_) => 0..3000,
-    };
-    for seed in seeds {
-        if let Err(panic) = std::panic::catch_unwind(|| history(seed)) {
-            eprintln!("ROOMD_SEED={seed} repeats this history");
-            std::panic::resume_unwind(panic);
-        }
-    }
+    seeds::each(3000, history);
 }

@@ -4,7 +4,10 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::protocol::{Encoded, engine_packet::Packet, heartbeat::Rhythm};
+use crate::{
+    protocol::{Encoded, engine_packet::Packet, heartbeat::Rhythm},
+    seeds,
+};
 
 const SETTINGS: Settings = Settings {
     rhythm: Rhythm { interval: Duration::from_millis(25_000), timeout: Duration::from_millis(20_000) },
@@ -332,8 +335,7 @@ impl Model {
     }
 }
 
-fn history(seed: u64) {
-    let mut rng = fastrand::Rng::with_seed(seed);
+fn history(rng: &mut fastrand::Rng) {
     let transport = if rng.u8(..4) == 0 { Transport::WebSocket } else { Transport::Polling };
     let mut bench = Bench::new(transport);
     let mut model = Model::default();
@@ -417,17 +419,5 @@ fn history(seed: u64) {
 
 #[test]
 fn whatever_happens_the_rules_hold() {
-    let seeds = match std::env::var("ROOMD_SEED") {
-        Ok(seed) => {
-            let seed = seed.parse().unwrap();
-            seed..seed + 1
-        }
-        Err(_) => 0..3000,
-    };
-    for seed in seeds {
-        if let Err(panic) = std::panic::catch_unwind(|| history(seed)) {
-            eprintln!("ROOMD_SEED={seed} repeats this history");
-            std::panic::resume_unwind(panic);
-        }
-    }
+    seeds::each(3000, history);
 }

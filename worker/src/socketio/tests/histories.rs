@@ -40,8 +40,7 @@ fn of(namespace: &str) -> String {
 
 #[test]
 fn clients_get_what_a_plain_model_says() {
-    let seed = std::env::var("ROOMD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
-    println!("ROOMD_SEED={seed}");
+    let seed = crate::seeds::new();
     for routing in [Routing::Exact, Routing::Pattern] {
         run(|| history(routing, fastrand::Rng::with_seed(seed)));
     }

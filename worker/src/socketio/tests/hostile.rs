@@ -91,8 +91,7 @@ fn an_envelope_that_comes_over_redis_is_nobodys() {
 
 #[test]
 fn damaged_messages_of_every_kind_do_no_harm() {
-    let seed = std::env::var("ROOMD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
-    println!("ROOMD_SEED={seed}");
+    let seed = crate::seeds::new();
     run(|| async move {
         let mut rng = fastrand::Rng::with_seed(seed);
         for routing in [Routing::Pattern, Routing::Exact] {
