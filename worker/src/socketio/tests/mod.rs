@@ -3,6 +3,7 @@
 mod backlog;
 mod bus;
 mod cluster;
+mod ends;
 mod histories;
 mod hostile;
 mod joining;
