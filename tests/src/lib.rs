@@ -10,10 +10,12 @@ pub mod http;
 mod node;
 mod program;
 mod redis_server;
+mod told;
 mod wait;
 
 pub use cluster::{Cluster, ClusterBuilder};
 pub use node::Node;
 pub use program::program;
 pub use redis_server::RedisServer;
+pub use told::told_handshake;
 pub use wait::{eventually, eventually_within};

@@ -9,7 +9,8 @@ use std::{
 
 use roomd_tests::{
     Cluster, eventually,
-    http::{Answer, Connection, HANDSHAKE},
+    http::{Answer, Connection, HANDSHAKE, polling, sid},
+    told_handshake,
 };
 
 /// Sends something and takes the answer of whoever ends the connection: status, and that the connection ends in order.
@@ -134,6 +135,28 @@ fn connections_are_limited_in_all_and_per_address() {
     }
 }
 
+/// What a client writes into `X-Forwarded-For` is believed only where a proxy that is named could have added to it.
+#[test]
+fn the_application_is_told_the_clients_address_by_trusted_proxies_alone() {
+    for (trusted, forwarded, expected) in [
+        ("", "203.0.113.7", "127.0.0.1"),
+        ("10.0.0.0/8", "203.0.113.7", "127.0.0.1"),
+        ("127.0.0.0/8", "203.0.113.7", "203.0.113.7"),
+        ("127.0.0.1", "198.51.100.1, 203.0.113.7", "203.0.113.7"),
+        ("127.0.0.1\", \"10.0.0.0/8", "203.0.113.7, 10.1.2.3", "203.0.113.7"),
+        ("::1\", \"127.0.0.1", "2001:db8::7", "2001:db8::7"),
+    ] {
+        let trusted_proxies = if trusted.is_empty() { String::new() } else { format!("\"{trusted}\"") };
+        let config = format!("[cluster]\ntrusted_proxies = [{trusted_proxies}]\n");
+        let cluster = Cluster::build(1).program("test_app").config(&config).start();
+        let mut connection = Connection::open(cluster.address());
+        connection.send(format!("GET {HANDSHAKE} HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: {forwarded}\r\n\r\n"));
+        let sid = sid(&connection.answer().unwrap());
+        let told = told_handshake(&mut connection, &sid);
+        assert_eq!(told["address"], expected, "trusted {trusted:?}, forwarded {forwarded:?}");
+    }
+}
+
 #[test]
 fn it_listens_on_several_addresses_of_every_kind() {
     let folder = tempfile::tempdir().unwrap();
@@ -146,7 +169,7 @@ fn it_listens_on_several_addresses_of_every_kind() {
     for mut connection in [Connection::open(cluster.address()), Connection::open(six), Connection::over(stream)] {
         let first = connection.get(HANDSHAKE);
         assert_eq!(first.status, 200, "{first:?}");
-        let target = roomd_tests::http::polling(&roomd_tests::http::sid(&first));
+        let target = polling(&sid(&first));
         assert_eq!(connection.post(&target, "40").body, "ok");
         assert!(connection.get(&target).body.starts_with("40{"));
     }

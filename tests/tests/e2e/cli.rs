@@ -1,9 +1,19 @@
 //! The command line and the signals of a running cluster.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use nix::sys::signal::Signal;
-use roomd_tests::{Cluster, ClusterBuilder, Node, eventually, http::Connection, program};
+use roomd_tests::{
+    Cluster, ClusterBuilder, Node, RedisServer, eventually,
+    http::{Connection, HANDSHAKE},
+    program,
+};
 use serde_json::{Value, json};
 
 /// A cluster of a copy of the test application that may be replaced while it runs.
@@ -86,6 +96,25 @@ fn the_admin_listener_tells_of_health_and_metrics() {
     cluster.run(&["kill", "0", "--signal", "STOP"]);
     // A stopped worker is ready until it is found to hang, which is past the time that this test takes.
     assert_eq!(admin.get("/readyz").status, 200);
+}
+
+/// As the example's own servers do, so that its scripts start this one, too.
+#[test]
+fn the_variables_of_the_example_say_where_it_listens_and_where_redis_is() {
+    let redis = RedisServer::start(&[]);
+    let cluster = Cluster::build(2)
+        .no_listener()
+        .environment("PORT", "0")
+        .environment("REDIS_HOST", "127.0.0.1")
+        .environment("REDIS_PORT", &redis.port.to_string())
+        .start();
+    let port = cluster.address().port();
+    for address in [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))] {
+        assert_eq!(Connection::open(address).get(HANDSHAKE).status, 200, "{address}");
+    }
+    let bus = &cluster.status()["bus"];
+    assert_eq!((&bus["kind"], &bus["state"]), (&json!("redis"), &json!("up")));
+    assert_ne!(redis.run("PUBSUB NUMPAT"), ":0\r\n", "nobody has subscribed there");
 }
 
 #[test]

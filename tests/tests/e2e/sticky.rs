@@ -11,6 +11,7 @@ use std::{
 use roomd_tests::{
     Cluster, Node, eventually,
     http::{Answer, Connection, HANDSHAKE, polling, sid},
+    told_handshake,
 };
 use roomd_wire::{SidHome, WorkerId};
 use serde_json::json;
@@ -158,6 +159,66 @@ fn http_1_0_is_served_and_closed() {
         assert_ok(&connection.answer().unwrap(), sid);
         assert!(connection.rest().is_empty(), "and then it ends");
     }
+}
+
+/// A connection to another worker than the session's.
+fn connect_elsewhere(server: SocketAddr, sid: &str, sids: &[String]) -> Connection {
+    let mut connection = Connection::open(server);
+    touch(&mut connection, elsewhere(sid, sids));
+    connection
+}
+
+#[test]
+fn bodies_up_to_the_limit_pass_through_a_relay() {
+    let cluster = Cluster::build(2).program("test_app").start();
+    let (sids, _) = sessions(cluster.address(), 4);
+    let (sid, target) = (&sids[0], polling(&sids[0]));
+    let mut connection = connect_elsewhere(cluster.address(), sid, &sids);
+    assert_ok(&connection.post(&target, "40"), "the namespace");
+    assert!(connection.get(&target).body.starts_with("40{"));
+    // Echoed as it came. The limit is the default one.
+    let event = |length: usize| format!("42[\"echo\",\"{}\"]", "x".repeat(length - 13));
+    for length in [999_999, 1_000_000] {
+        assert_eq!(event(length).len(), length);
+        assert_ok(&connection.post(&target, &event(length)), "a large body");
+        let got = eventually("the echo", || Some(connection.get(&target).body).filter(|got| got != "2"));
+        assert!(got == event(length), "{} bytes, {:?}…", got.len(), &got[..got.len().min(100)]);
+    }
+    assert_eq!(connection.post(&target, &event(1_000_001)).status, 413);
+    assert!(cluster.status()["balancer"]["relays"].as_u64().unwrap() > 0);
+}
+
+/// As in the official server, a request that breaks off ends its session; the owner has to learn of it through the relay.
+#[test]
+fn a_client_that_breaks_off_behind_a_relay_ends_its_session_and_no_other() {
+    let cluster = Cluster::build(2).start();
+    let (sids, _) = sessions(cluster.address(), 6);
+    let sum = |status: &serde_json::Value, key: &str| -> u64 {
+        status["workers"].as_array().unwrap().iter().map(|worker| worker[key].as_u64().unwrap()).sum()
+    };
+    let post = format!("POST {} HTTP/1.1\r\nHost: test\r\nContent-Length: 500000\r\n\r\n", polling(&sids[0]));
+    let half_a_post = post + &"4".repeat(250_000);
+    let poll = format!("GET {} HTTP/1.1\r\nHost: test\r\n\r\n", polling(&sids[1]));
+    // The poll is not answered: there is a ping only after 25 s.
+    for (number, request) in [half_a_post, poll].iter().enumerate() {
+        let mut connection = connect_elsewhere(cluster.address(), &sids[number], &sids[number..]);
+        let before = relayed_requests(&cluster);
+        connection.send(request);
+        eventually("it is relayed", || (relayed_requests(&cluster) > before).then_some(()));
+        let left = (sids.len() - number - 1) as u64;
+        assert_eq!(sum(&cluster.status(), "sessions"), left + 1);
+        drop(connection);
+        cluster.eventually("the session has ended", |status| (sum(status, "sessions") == left).then_some(()));
+    }
+    for sid in &sids[2..] {
+        touch(&mut connect_elsewhere(cluster.address(), sid, &sids[2..]), sid);
+    }
+}
+
+fn relayed_requests(cluster: &Cluster) -> u64 {
+    let metrics = Connection::open(cluster.admin()).get("/metrics").body;
+    let of_workers = metrics.lines().filter_map(|line| line.strip_prefix("roomd_worker_relayed_requests_total"));
+    of_workers.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap() as u64).sum()
 }
 
 /// Asks for a WebSocket, with this behind the query, and takes the answer that agrees.
@@ -325,6 +386,29 @@ fn a_reload_loses_no_session_in_silence() {
     assert_eq!(seen.lost.load(Ordering::Relaxed), 0);
 }
 
+/// Slots that come take new sessions at once; those that go tell each of theirs that it is over.
+#[test]
+fn a_change_of_the_number_of_workers_loses_no_session_in_silence() {
+    let cluster = Cluster::build(2).config(QUICK).start();
+    let seen = with_clients(&cluster, &|_| false, |_| {
+        let mut before = 2;
+        for workers in [4, 1, 3] {
+            cluster.run(&["scale", &workers.to_string()]);
+            // The new ones have the fewest connections.
+            let (_, homes) = sessions(cluster.address(), 8);
+            let slots: BTreeSet<u16> = homes.iter().map(|home| home.slot.0).collect();
+            assert!(slots.iter().all(|slot| (workers < before || *slot >= before) && *slot < workers), "{slots:?}");
+            cluster.eventually("the old ones have ended", |status| {
+                (status["workers"].as_array().unwrap().len() == usize::from(workers)).then_some(())
+            });
+            before = workers;
+        }
+    });
+    assert!(seen.requests.load(Ordering::Relaxed) > 500);
+    assert!(seen.closed.load(Ordering::Relaxed) > 0, "a session was told that it is over");
+    assert_eq!(seen.lost.load(Ordering::Relaxed), 0);
+}
+
 /// New sessions may come on connections that a worker has since before it was told to leave: another worker begins them.
 #[test]
 fn a_new_session_on_an_old_connection_to_a_worker_that_leaves_begins_in_another() {
@@ -345,11 +429,7 @@ fn a_new_session_on_an_old_connection_to_a_worker_that_leaves_begins_in_another(
     assert_eq!(home(&sid).generation.0, 2);
     // The application is told where the client is.
     let mut fresh = Connection::open(cluster.address());
-    assert_ok(&fresh.post(&polling(&sid), "40/test,"), "the session is there");
-    assert!(fresh.get(&polling(&sid)).body.starts_with("40/test,"));
-    assert_ok(&fresh.post(&polling(&sid), r#"42/test,1["cluster","fetch",{"local":true},[]]"#), "it is used");
-    let fetched = fresh.get(&polling(&sid)).body;
-    assert!(fetched.contains(r#""address":"127.0.0.1""#), "{fetched}");
+    assert_eq!(told_handshake(&mut fresh, &sid)["address"], "127.0.0.1");
 
     ask_for_websocket(&mut old[1], "");
     let (first, open) = old[1].frame().unwrap();
