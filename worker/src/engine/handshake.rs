@@ -1,6 +1,7 @@
 //! Answers a request for a WebSocket, on the bare connection: with 101, with a refusal, or by giving it to its session's worker.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     rc::Rc,
     time::{SystemTime, UNIX_EPOCH},
@@ -9,7 +10,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{
-    Method,
+    HeaderName, HeaderValue, Method,
     header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
     request::Parts,
 };
@@ -69,20 +70,16 @@ pub(super) async fn answer(engine: &Engine, request: Request, open: &Open) -> Op
     }
     let asked = admission::Request { is_get: head.method == Method::GET, upgrade: true, query };
     let admitted = match admit(&asked, |sid| engine.find_text(sid)) {
-        Err(refusal) => return refuse(engine, stream, refusal.message(), "").await,
-        Ok(_) if head.headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") => {
-            let version = "Sec-WebSocket-Version: 13\r\n";
-            return refuse(engine, stream, "Missing or invalid Sec-WebSocket-Version header", version).await;
-        }
+        Err(refusal) => return refuse(engine, stream, &bad_request(refusal.message())).await,
         Ok(admitted) => admitted,
     };
-    let Some(key) = key(&head) else {
-        return refuse(engine, stream, "Missing or invalid Sec-WebSocket-Key header", "").await;
+    let mut response = match offer(&head) {
+        Ok(offer) => switching(engine, &head, &offer),
+        Err(refused) => return refuse(engine, stream, &refused).await,
     };
-    let mut response = switching(engine, &head, key);
     match admitted {
         Admitted::Open(_) if engine.0.draining.get() && !moved => give(open, None, stream, &head, &rest),
-        Admitted::Open(_) if engine.0.draining.get() => refuse(engine, stream, "The server leaves", "").await,
+        Admitted::Open(_) if engine.0.draining.get() => refuse(engine, stream, &bad_request("The server leaves")).await,
         Admitted::Open(_) => begin(engine, peer, &head, stream, rest, response).await,
         Admitted::Upgrade(key) => join(engine, key, stream, rest, response).await,
         Admitted::Polling(_) | Admitted::Pointless => {
@@ -153,12 +150,24 @@ async fn join(
     Some(Accepted { key, role: Role::Probe, socket, read, rest })
 }
 
+/// Why a request for a WebSocket is refused.
+struct Refused {
+    status: &'static str,
+    header: &'static str,
+    message: &'static str,
+}
+
+fn bad_request(message: &'static str) -> Refused {
+    Refused { status: "400 Bad Request", header: "", message }
+}
+
 /// The bare text form in which WebSocket requests are refused, whatever the cause.
-async fn refuse(engine: &Engine, stream: Stream, message: &str, header: &str) -> Option<Accepted> {
+async fn refuse(engine: &Engine, stream: Stream, refused: &Refused) -> Option<Accepted> {
     add(&engine.0.counters.refused_requests, 1);
+    let Refused { status, header, message } = refused;
     let length = message.len();
     let response = format!(
-        "HTTP/1.1 400 Bad Request\r\n{header}Connection: close\r\nContent-type: text/html\r\nContent-Length: {length}\r\n\r\n{message}"
+        "HTTP/1.1 {status}\r\n{header}Connection: close\r\nContent-type: text/html\r\nContent-Length: {length}\r\n\r\n{message}"
     );
     close_with(engine, stream, response.as_bytes()).await;
     None
@@ -171,24 +180,62 @@ async fn close_with(engine: &Engine, mut stream: Stream, response: &[u8]) {
     }
 }
 
-/// The client's key, if it has the form of one: 16 bytes in base64.
-fn key(head: &Parts) -> Option<&[u8]> {
-    let key = head.headers.get(SEC_WEBSOCKET_KEY)?.as_bytes();
-    let mut bytes = [0; 18];
-    (key.len() == 24 && STANDARD.decode_slice(key, &mut bytes) == Ok(16)).then_some(key)
+/// What a client offers in its handshake.
+struct Offer<'a> {
+    key: &'a [u8],
+    /// The protocol above WebSocket that it likes best.
+    protocol: Option<&'a [u8]>,
 }
 
-fn switching(engine: &Engine, head: &Parts, key: &[u8]) -> Vec<u8> {
+/// Reads a handshake. The order of the checks is that of the `ws` package, on which the official server stands.
+fn offer(head: &Parts) -> Result<Offer<'_>, Refused> {
+    if head.method != Method::GET {
+        return Err(Refused { status: "405 Method Not Allowed", header: "", message: "Invalid HTTP method" });
+    }
+    let key = once(head, &SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).filter(|key| is_key(key));
+    let key = key.ok_or(bad_request("Missing or invalid Sec-WebSocket-Key header"))?;
+    if once(head, &SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let message = "Missing or invalid Sec-WebSocket-Version header";
+        return Err(Refused { header: "Sec-WebSocket-Version: 13\r\n", ..bad_request(message) });
+    }
+    Ok(Offer { key, protocol: protocol(head)? })
+}
+
+/// The value of a header that may be there once only.
+fn once<'a>(head: &'a Parts, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = head.headers.get_all(name).into_iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// Whether it has the form of a key: 16 bytes in base64.
+fn is_key(key: &[u8]) -> bool {
+    let mut bytes = [0; 18];
+    key.len() == 24 && STANDARD.decode_slice(key, &mut bytes) == Ok(16)
+}
+
+/// The first of the protocols that a client offers, of which each must be a name, and named once.
+fn protocol(head: &Parts) -> Result<Option<&[u8]>, Refused> {
+    let lines = head.headers.get_all(SEC_WEBSOCKET_PROTOCOL).into_iter();
+    let mut offered = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let first = offered.next();
+    let mut names: BTreeSet<&[u8]> = first.into_iter().collect();
+    // A name is what a header's name is: a token.
+    let is_name = |name: &[u8]| HeaderName::from_bytes(name).is_ok();
+    match first.is_none_or(is_name) && offered.all(|name| is_name(name) && names.insert(name)) {
+        true => Ok(first),
+        false => Err(bad_request("Invalid Sec-WebSocket-Protocol header")),
+    }
+}
+
+fn switching(engine: &Engine, head: &Parts, offer: &Offer<'_>) -> Vec<u8> {
     let mut response = Vec::with_capacity(512);
     response.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
     response.extend_from_slice(b"Sec-WebSocket-Accept: ");
-    response.extend_from_slice(derive_accept_key(key).as_bytes());
+    response.extend_from_slice(derive_accept_key(offer.key).as_bytes());
     response.extend_from_slice(b"\r\n");
     // A browser that offered any fails a connection that agrees on none. The first one is what the official server takes.
-    let protocols =
-        head.headers.get(SEC_WEBSOCKET_PROTOCOL).map(|offered| offered.as_bytes().split(|byte| *byte == b','));
-    if let Some(first) = protocols.and_then(|mut offered| offered.next()) {
-        push_header(&mut response, "Sec-WebSocket-Protocol", first.trim_ascii());
+    if let Some(protocol) = offer.protocol {
+        push_header(&mut response, "Sec-WebSocket-Protocol", protocol);
     }
     for (name, value) in &engine.0.cors.headers(&head.headers) {
         push_header(&mut response, name.as_str(), value.as_bytes());
