@@ -4,15 +4,17 @@ use std::{
     cell::{Cell, RefCell},
     pin::Pin,
     rc::Rc,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER, UPGRADE},
     request::Parts,
 };
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
 use roomd_wire::{PeerAddress, SidHome, WorkerId};
 
 use super::{
@@ -25,6 +27,9 @@ use crate::protocol::{
     admission::{self, Admitted, Query, Refusal, admit},
     session::Transport,
 };
+
+/// How long the rest of a body is read whose request is answered already.
+const DISCARD: Duration = Duration::from_secs(60);
 
 pub(super) type Answer = Result<Response<ResponseBody>, Reset>;
 
@@ -101,15 +106,44 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         }
         let (engine, source, open) = (self.engine.clone(), self.source, self.requests.begin());
         Box::pin(async move {
-            let mut response = answer(&engine, source, head, body).await?;
-            // The connection's next request would reach a worker that leaves.
-            if source.is_client() && engine.0.draining.get() {
+            let expects = head.headers.contains_key(EXPECT);
+            let mut body = Some(body);
+            let mut response = match refused_by_http(source, &head) {
+                Some(refused) => refused,
+                None => answer(&engine, source, head, &mut body).await?,
+            };
+            let unread = body.filter(|body| !body.is_end_stream());
+            // The connection's next request would reach a worker that leaves. And a client that asked whether to send its
+            // body may or may not do so now: what comes next on the connection is no longer certain.
+            if source.is_client() && (engine.0.draining.get() || expects && unread.is_some()) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            if let Some(unread) = unread {
+                tokio::task::spawn_local(discard(unread));
             }
             response.body_mut().keep(open);
             Ok(response)
         })
     }
+}
+
+/// What Node's HTTP server refuses before a request reaches the application, and hyper does not.
+fn refused_by_http(source: Source, head: &Parts) -> Option<Response<ResponseBody>> {
+    let checked = source.is_client() && head.version == Version::HTTP_11;
+    if checked && !head.headers.contains_key(HOST) {
+        return Some(malformed());
+    }
+    let unknown = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    (checked && head.headers.get(EXPECT).is_some_and(unknown))
+        .then(|| plain(StatusCode::EXPECTATION_FAILED, ResponseBody::chunked(Bytes::new())))
+}
+
+/// Reads what still comes of a body, for nobody: a sender that finds its connection closed may never see the answer. The
+/// connection can then serve its next request.
+async fn discard(mut body: Incoming) {
+    let read = async { while let Some(Ok(_)) = body.frame().await {} };
+    // One who takes longer loses the connection.
+    let _ = tokio::time::timeout(DISCARD, read).await;
 }
 
 /// Whether a request asks for a WebSocket. Other upgrades (`h2c`) are not served, and their requests answered as if they
@@ -122,7 +156,8 @@ fn asks_for_websocket(head: &Parts) -> bool {
     has(UPGRADE, "websocket") && has(CONNECTION, "upgrade")
 }
 
-async fn answer(engine: &Engine, source: Source, head: Parts, body: Incoming) -> Answer {
+/// Answers a request; takes of its body what it needs.
+async fn answer(engine: &Engine, source: Source, head: Parts, body: &mut Option<Incoming>) -> Answer {
     if !head.uri.path().starts_with(&engine.0.options.path) {
         return Ok(other(engine, &head));
     }
@@ -145,12 +180,13 @@ enum Served {
     Relayed(Response<ResponseBody>),
 }
 
-async fn serve(engine: &Engine, source: Source, head: Parts, body: Incoming) -> Result<Served, Reset> {
+async fn serve(engine: &Engine, source: Source, head: Parts, body: &mut Option<Incoming>) -> Result<Served, Reset> {
     let target = admission::decoded(head.uri.query().unwrap_or_default()).into_owned();
     let query = Query::parse(&target);
     if source.is_client()
         && admission::transport(&query).is_ok()
         && let Some(owner) = query.sid.and_then(|sid| engine.owner(sid))
+        && let Some(body) = body.take()
     {
         add(&engine.0.counters.relayed_requests, 1);
         return match relay::relay(engine, owner, head, body).await {
@@ -165,7 +201,11 @@ async fn serve(engine: &Engine, source: Source, head: Parts, body: Incoming) -> 
         Ok(Admitted::Open(Transport::Polling)) => match source {
             Source::Client { peer } if engine.0.draining.get() => {
                 add(&engine.0.counters.relayed_requests, 1);
-                return Ok(match relay::relay_newcomer(engine, peer, head, body).await {
+                let relayed = match body.take() {
+                    Some(body) => relay::relay_newcomer(engine, peer, head, body).await,
+                    None => None,
+                };
+                return Ok(match relayed {
                     Some(response) => Served::Relayed(response),
                     None => Served::Here(leaving()),
                 });
@@ -173,9 +213,9 @@ async fn serve(engine: &Engine, source: Source, head: Parts, body: Incoming) -> 
             Source::Client { peer } | Source::Relay { newcomer: Some(peer) } => polling::open(engine, peer, &head),
             Source::Relay { newcomer: None } => refuse(engine, Refusal::UnknownSession),
         },
-        Ok(Admitted::Polling(key)) => match head.method {
-            Method::GET => polling::get(engine, key, &head).await?,
-            Method::POST => polling::post(engine, key, &head, body).await?,
+        Ok(Admitted::Polling(key)) => match (&head.method, body) {
+            (&Method::GET, _) => polling::get(engine, key, &head).await?,
+            (&Method::POST, Some(body)) => polling::post(engine, key, &head, body).await?,
             _ => plain(StatusCode::INTERNAL_SERVER_ERROR, ResponseBody::chunked(Bytes::new())),
         },
         Ok(Admitted::Open(Transport::WebSocket) | Admitted::Upgrade(_) | Admitted::Pointless) => {
@@ -212,6 +252,13 @@ pub(super) fn refuse(engine: &Engine, refusal: Refusal) -> Response<ResponseBody
 fn leaving() -> Response<ResponseBody> {
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, ResponseBody::full(Bytes::new()));
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// The answer to what is no HTTP: the last one on its connection.
+pub(super) fn malformed() -> Response<ResponseBody> {
+    let mut response = plain(StatusCode::BAD_REQUEST, ResponseBody::chunked(Bytes::new()));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT},
+    header::{CONTENT_TYPE, USER_AGENT},
     request::Parts,
 };
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use roomd_wire::PeerAddress;
 use tokio::sync::oneshot;
 
@@ -15,7 +15,7 @@ use super::{
     body::{Reset, ResponseBody},
     handler::SessionKey,
     handshake::pack_handshake,
-    http::{plain, success},
+    http::{malformed, plain, success},
     server::Engine,
 };
 use crate::protocol::{
@@ -23,9 +23,6 @@ use crate::protocol::{
     queue::Queue,
     session::{Answer, Transport},
 };
-
-/// How much of a body is read beyond the limit.
-const DISCARDED_BYTES: usize = 4 * 1024 * 1024;
 
 /// What the engine answers a poll with: the payload.
 #[derive(Debug)]
@@ -94,7 +91,7 @@ pub(super) async fn post(
     engine: &Engine,
     key: SessionKey,
     head: &Parts,
-    body: Incoming,
+    body: &mut Incoming,
 ) -> Result<Response<ResponseBody>, Reset> {
     let (post, mut reset) = oneshot::channel();
     let accepted = engine.with_session(key, |entry, _, _, out| {
@@ -118,16 +115,13 @@ pub(super) async fn post(
             pending.over = true;
             return Err(Reset);
         }
-        body = read(head, body, engine.max_payload()) => body,
+        body = read(body, engine.max_payload()) => body,
     };
     let body = match body {
-        Ok(body) => body,
-        Err(NoBody::TooLarge) => {
-            pending.over = true;
-            engine.with_session(key, |entry, _, _, _| entry.session.post_ended());
-            return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, ResponseBody::chunked(Bytes::new())));
-        }
-        Err(NoBody::Aborted) => return Err(Reset),
+        // Its client may be gone; one that is there has broken the rules of HTTP.
+        Err(NoBody::Broken) => return Ok(malformed()),
+        Err(NoBody::TooLarge) => None,
+        Ok(body) => Some(body),
     };
     pending.over = true;
     engine.with_session(key, |entry, _, _, _| {
@@ -136,6 +130,9 @@ pub(super) async fn post(
         }
         entry.session.post_ended();
     });
+    let Some(body) = body else {
+        return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, ResponseBody::chunked(Bytes::new())));
+    };
     for packet in packets(&payload_text(&body)) {
         if !engine.incoming(key, packet) {
             break;
@@ -147,31 +144,24 @@ pub(super) async fn post(
 /// Why there is no body.
 enum NoBody {
     TooLarge,
-    Aborted,
+    Broken,
 }
 
-/// Reads a body. One that is too large is still read for a while, so that its sender, who may be another worker, comes to
-/// read the answer.
-async fn read(head: &Parts, mut body: Incoming, max: usize) -> Result<Vec<u8>, NoBody> {
-    let announced = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let mut too_large = announced.is_some_and(|bytes| bytes > max as u64);
-    let mut read = Vec::new();
-    let mut bytes = 0;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| NoBody::Aborted)?;
-        let Ok(data) = frame.into_data() else { continue };
-        bytes += data.len();
-        if bytes > max.saturating_add(DISCARDED_BYTES) {
-            break;
-        }
-        too_large |= bytes > max;
-        if too_large {
-            read = Vec::new();
-        } else {
-            read.extend_from_slice(&data);
-        }
+/// Reads a body, up to where it is too large: as far as that has been announced, not at all.
+async fn read(body: &mut Incoming, max: usize) -> Result<Vec<u8>, NoBody> {
+    let announced = body.size_hint().lower();
+    if announced > max as u64 {
+        return Err(NoBody::TooLarge);
     }
-    if too_large { Err(NoBody::TooLarge) } else { Ok(read) }
+    let mut read = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| NoBody::Broken)?.into_data() else { continue };
+        if data.len() > max - read.len() {
+            return Err(NoBody::TooLarge);
+        }
+        read.extend_from_slice(&data);
+    }
+    Ok(read)
 }
 
 /// A payload for the client.

@@ -17,7 +17,7 @@ use roomd_wire::{PeerAddress, ToSupervisor, WorkerId};
 use rustc_hash::FxHashMap;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::{body::ResponseBody, server::Engine, stream::Stream};
+use super::{body::ResponseBody, http::malformed, server::Engine, stream::Stream};
 
 /// How many idle streams to one owner are kept.
 const MAX_IDLE: usize = 8;
@@ -29,6 +29,7 @@ const HOP_BY_HOP: [&str; 4] = ["keep-alive", "proxy-connection", "te", "trailer"
 pub(super) struct Pool(Rc<RefCell<FxHashMap<WorkerId, Vec<SendRequest<Incoming>>>>>);
 
 /// Has the owner answer a request. `None`: it does not live, or ended the session over this request.
+/// A body that is no HTTP ends on the way.
 pub(super) async fn relay(
     engine: &Engine,
     owner: WorkerId,
@@ -39,13 +40,16 @@ pub(super) async fn relay(
     while let Some(mut sender) = engine.0.relays.take(owner) {
         match sender.try_send_request(request).await {
             Ok(response) => return Some(finish(engine, owner, sender, response)),
+            Err(error) if error.error().is_user() => return Some(malformed()),
             // It had closed meanwhile, and the request was not begun.
             Err(mut error) => request = error.take_message()?,
         }
     }
     let mut sender = open(engine, ToSupervisor::OpenRelay { to: owner }).await?;
-    let response = sender.send_request(request).await.ok()?;
-    Some(finish(engine, owner, sender, response))
+    match sender.send_request(request).await {
+        Ok(response) => Some(finish(engine, owner, sender, response)),
+        Err(error) => error.is_user().then(malformed),
+    }
 }
 
 /// Has another worker begin a session. `None`: there is none that takes new sessions, or it ended over this request.
