@@ -1,5 +1,5 @@
 //! A connection as hyper reads and writes it: counted, with what was read before it came here first, and telling
-//! whether all that hyper wrote is on its way.
+//! whether all that hyper wrote is on its way. The client's end is told a turn later than it comes.
 
 use std::{
     cell::Cell,
@@ -21,6 +21,8 @@ pub(super) struct HttpIo {
     stream: Stream,
     /// Bytes that were read by somebody else, to be read first.
     unread: Bytes,
+    /// The client has ended its side.
+    ended: bool,
     /// hyper has bytes that the socket has not taken. It flushes only when it has written all.
     unflushed: Rc<Cell<bool>>,
     counters: Rc<Counters>,
@@ -28,7 +30,7 @@ pub(super) struct HttpIo {
 
 impl HttpIo {
     pub(super) fn new(stream: Stream, unread: Bytes, counters: Rc<Counters>) -> HttpIo {
-        HttpIo { stream, unread, unflushed: Rc::default(), counters }
+        HttpIo { stream, unread, ended: false, unflushed: Rc::default(), counters }
     }
 
     /// To look at whether hyper has still something to write.
@@ -52,7 +54,13 @@ impl AsyncRead for HttpIo {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        add(&this.counters.bytes_in, buf.filled().len() - before);
+        let bytes = buf.filled().len() - before;
+        add(&this.counters.bytes_in, bytes);
+        // At the end hyper drops the request it has just read. Told of it a turn later, it has sent an answer that was ready.
+        if bytes == 0 && buf.remaining() > 0 && !std::mem::replace(&mut this.ended, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -4,6 +4,7 @@
 mod harness;
 mod http;
 mod lifecycle;
+mod odd;
 mod polling;
 mod relay;
 mod upgrade;
