@@ -27,8 +27,8 @@ fn compare(config: &str, options: &Value, cases: &[Case]) {
             talk(&mut recorder);
             allowed::everywhere(recorder.lines)
         });
-        if allowed::differs(name) && expected == actual {
-            report += &format!("\n{name}\n  no longer differs: take it from the list\n");
+        if let Some(reason) = allowed::reason(name).filter(|_| expected == actual) {
+            report += &format!("\n{name}\n  no longer differs: take it from the list ({reason})\n");
         }
         let (expected, actual) = (allowed::here(name, &expected), allowed::here(name, &actual));
         if expected != actual {

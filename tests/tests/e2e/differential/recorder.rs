@@ -48,6 +48,11 @@ impl Recorder {
         self.connections[connection].stream().shutdown(std::net::Shutdown::Both).unwrap();
     }
 
+    /// Ends one's own side of a connection.
+    pub fn finish(&mut self, connection: usize) {
+        self.connections[connection].stream().shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
     /// Notes the next answer.
     pub fn answer(&mut self, connection: usize) {
         let answer = self.connections[connection].answer();

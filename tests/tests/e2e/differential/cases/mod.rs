@@ -1,6 +1,8 @@
 //! The conversations, by theme.
 
 mod admission;
+mod odd_http;
+mod odd_packets;
 mod options;
 mod packets;
 mod polling;
@@ -15,4 +17,12 @@ use super::recorder::Recorder;
 pub type Case = (&'static str, fn(&mut Recorder));
 
 /// With default options.
-pub const DEFAULTS: [&[Case]; 5] = [admission::CASES, polling::CASES, packets::CASES, websocket::CASES, upgrade::CASES];
+pub const DEFAULTS: [&[Case]; 7] = [
+    admission::CASES,
+    polling::CASES,
+    packets::CASES,
+    websocket::CASES,
+    upgrade::CASES,
+    odd_http::CASES,
+    odd_packets::CASES,
+];
