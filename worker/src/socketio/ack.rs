@@ -5,7 +5,10 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 use serde::Serialize;
 
 use super::{Io, SocketId, waiting::Question};
-use crate::protocol::{Data, EncodeError, membership::NamespaceIndex};
+use crate::{
+    adapter::codec::MAX_MESSAGE_BYTES,
+    protocol::{Data, EncodeError, membership::NamespaceIndex},
+};
 
 /// How to answer a client's event. Dropping it without an answer is legal: the client then waits in vain. Where several handlers
 /// hear the event, the first answer counts.
@@ -120,6 +123,14 @@ pub enum RequestError<T> {
         /// What came from this server.
         partial: Answers<T>,
     },
+    /// All answered, but not all answers were short enough to travel: with fewer clients or less data they would be.
+    #[error("get an answer of {bytes} bytes: {MAX_MESSAGE_BYTES} are the most that travel between servers")]
+    TooLong {
+        /// How long one is.
+        bytes: u64,
+        /// The others.
+        partial: Answers<T>,
+    },
     /// The request could not be written.
     #[error("write the request")]
     Encode(#[from] EncodeError),
@@ -134,6 +145,7 @@ impl<T> RequestError<T> {
         match self {
             RequestError::Timeout { within, partial } => RequestError::Timeout { within, partial: change(partial) },
             RequestError::Bus { source, partial } => RequestError::Bus { source, partial: change(partial) },
+            RequestError::TooLong { bytes, partial } => RequestError::TooLong { bytes, partial: change(partial) },
             other @ (RequestError::Encode(_) | RequestError::Write(_)) => other,
         }
     }

@@ -86,11 +86,15 @@ impl Io {
             Ok(servers) => servers,
             Err(source) => return Err(RequestError::Bus { source, partial: Answers { answers: found, expected: 1 } }),
         };
-        let mut missing = expected - 1;
+        let (mut missing, mut too_long) = (expected - 1, None);
         if missing > 0 {
             let mut asked = self.ask(namespace, body)?;
             while missing > 0 {
                 match pending::next(&mut asked.answers, time.deadline).await {
+                    Some(ResponseBody::TooLong { bytes }) => {
+                        missing -= 1;
+                        too_long = Some(bytes);
+                    }
                     Some(answer) => missing -= usize::from(take(answer, &mut found)),
                     None => {
                         let partial = Answers { answers: found, expected };
@@ -99,7 +103,7 @@ impl Io {
                 }
             }
         }
-        Ok(Answers { answers: found, expected })
+        whole(Answers { answers: found, expected }, too_long)
     }
 
     /// See [`super::Broadcast::fetch_sockets`].
@@ -182,7 +186,7 @@ impl Io {
         let nsp = self.0.declared(namespace).name.to_string();
         let packet = Packet { kind: PacketType::Event, nsp, id: None, data: Some(data) };
         let (mut expected, mut here) = self.deliver_with_ack(namespace, &packet, &target, flags);
-        let mut answers = Vec::new();
+        let (mut answers, mut unanswered, mut too_long) = (Vec::new(), 0, None);
         // The clients here have it already, whether or not the bus can be asked.
         let mut missing_servers = match self.count_servers(namespace, local, &time).await {
             Ok(servers) => servers - 1,
@@ -192,7 +196,7 @@ impl Io {
             0 => None,
             _ => Some(self.ask(namespace, RequestBody::Broadcast { packet, target, flags })?),
         };
-        while missing_servers > 0 || answers.len() < expected {
+        while missing_servers > 0 || answers.len() + unanswered < expected {
             let elsewhere = async {
                 match &mut asked {
                     Some(asked) => asked.answers.recv().await,
@@ -207,6 +211,10 @@ impl Io {
                         missing_servers = missing_servers.saturating_sub(1);
                     }
                     ResponseBody::Ack(answer) => answers.push(answer),
+                    ResponseBody::TooLong { bytes } => {
+                        unanswered += 1;
+                        too_long = Some(bytes);
+                    }
                     _other_kind => {}
                 },
                 () = tokio::time::sleep_until(time.deadline) => {
@@ -214,7 +222,15 @@ impl Io {
                 }
             }
         }
-        Ok(Answers { answers, expected })
+        whole(Answers { answers, expected }, too_long)
+    }
+}
+
+/// What came, if an answer that was too long does not make it partial.
+fn whole<T>(partial: Answers<T>, too_long: Option<u64>) -> Result<Answers<T>, RequestError<T>> {
+    match too_long {
+        None => Ok(partial),
+        Some(bytes) => Err(RequestError::TooLong { bytes, partial }),
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     adapter::codec::{
         Flags, Packet, RemoteHandshake, RemoteSocket, Request, RequestBody, Response, ResponseBody, Room, Selector,
-        js_date,
+        WriteError, js_date,
     },
     engine::Handshake,
     protocol::{Data, membership::NamespaceIndex},
@@ -116,12 +116,29 @@ impl Io {
     }
 
     fn respond(&self, namespace: NamespaceIndex, request_id: Option<&str>, body: ResponseBody) {
-        let (Some(request_id), Some(bus)) = (request_id, self.0.bus.get()) else { return };
-        match (Response { request_id: request_id.to_owned(), body }).encode() {
-            Ok(message) => bus.publish(self.0.declared(namespace).channels.response(), &message),
-            Err(error) => return tracing::warn!(%error, "a request of another server stays without an answer"),
+        if let Err(error) = self.try_respond(namespace, request_id, body) {
+            unanswered(&error);
         }
+    }
+
+    /// Publishes an answer. Where it is too long, whoever asked is told that, as far as it understands.
+    fn try_respond(
+        &self,
+        namespace: NamespaceIndex,
+        request_id: Option<&str>,
+        body: ResponseBody,
+    ) -> Result<(), WriteError> {
+        let (Some(request_id), Some(bus)) = (request_id, self.0.bus.get()) else { return Ok(()) };
+        let encode = |body| Response { request_id: request_id.to_owned(), body }.encode();
+        let answer = encode(body);
+        let message = match &answer {
+            Ok(message) => message,
+            Err(WriteError::TooLong(bytes)) => &encode(ResponseBody::TooLong { bytes: *bytes as u64 })?,
+            Err(_) => return answer.map(drop),
+        };
+        bus.publish(self.0.declared(namespace).channels.response(), message);
         self.0.engine.schedule_flush();
+        answer.map(drop)
     }
 
     /// A response came from the bus. Every server gets every response.
@@ -187,8 +204,14 @@ impl Io {
         if clients > 0 {
             passing.set(passing.get() + 1);
             tokio::task::spawn_local(async move {
+                let mut told = false;
                 while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, here.next()).await {
-                    io.respond(namespace, request_id.as_deref(), ResponseBody::Ack(answer));
+                    let passed = io.try_respond(namespace, request_id.as_deref(), ResponseBody::Ack(answer));
+                    if let Err(error) = passed
+                        && !std::mem::replace(&mut told, true)
+                    {
+                        unanswered(&error);
+                    }
                 }
                 io.0.passing.set(io.0.passing.get() - 1);
                 if io.0.passing.get() == 0 {
@@ -268,6 +291,11 @@ impl Io {
         };
         members.rooms.select(&rooms, &except).filter_map(told).collect()
     }
+}
+
+/// Tells the log, once for a request.
+fn unanswered(error: &WriteError) {
+    tracing::warn!(%error, "an answer for another server could not be sent");
 }
 
 fn no_data() -> Data {

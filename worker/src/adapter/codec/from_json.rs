@@ -13,7 +13,8 @@ pub(super) fn write_data(writer: &mut Writer, data: &Data) -> Result<(), WriteEr
     let mut sink = DataSink { writer, attachments: data.attachments() };
     match json::read(data.json(), &mut sink) {
         Ok(()) if sink.writer.bytes.len() <= MAX_MESSAGE_BYTES => Ok(()),
-        Ok(()) | Err(Failure::TooLong) => Err(WriteError::TooLong),
+        Ok(()) => Err(WriteError::TooLong(writer.bytes.len())),
+        Err(Failure::TooLong(bytes)) => Err(WriteError::TooLong(bytes)),
         Err(Failure::Json) => Err(WriteError::NotAnEvent),
     }
 }
@@ -26,7 +27,7 @@ struct DataSink<'a> {
 enum Failure {
     /// Cannot be: the text of [`Data`] is valid.
     Json,
-    TooLong,
+    TooLong(usize),
 }
 
 impl From<JsonError> for Failure {
@@ -86,8 +87,9 @@ impl Sink for DataSink<'_> {
         };
         self.writer.bytes.truncate(mark);
         // A text may name one attachment often, which would make a long message of a short one.
-        if self.writer.bytes.len() + bytes.len() > MAX_MESSAGE_BYTES {
-            return Err(Failure::TooLong);
+        let total = self.writer.bytes.len() + bytes.len();
+        if total > MAX_MESSAGE_BYTES {
+            return Err(Failure::TooLong(total));
         }
         self.writer.binary(bytes);
         Ok(())

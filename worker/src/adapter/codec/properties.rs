@@ -124,7 +124,7 @@ fn response(rng: &mut Rng) -> Response {
         // JSON's null cannot be told from no answer; both are `undefined` or null to a listener.
         Data::new(if value.is_null() { json!(0) } else { value }.to_string(), attachments).unwrap()
     };
-    let body = match rng.u8(..7) {
+    let body = match rng.u8(..8) {
         0 => ResponseBody::Done,
         1 => ResponseBody::SocketIds((0..rng.usize(1..5)).map(|_| text(rng)).collect()),
         2 => {
@@ -144,6 +144,7 @@ fn response(rng: &mut Rng) -> Response {
         3 => ResponseBody::Rooms(rooms(rng)),
         4 => ResponseBody::ServerSideEmit(rng.bool().then(|| plain(&argument(rng)))),
         5 => ResponseBody::ClientCount(rng.u64(..1000)),
+        6 => ResponseBody::TooLong { bytes: rng.u64(..) },
         _ => ResponseBody::Ack(rng.bool().then(|| argument(rng))),
     };
     Response { request_id: random_id(rng), body }
@@ -290,7 +291,7 @@ fn one_attachment_named_often_makes_no_huge_message() {
     let elements = vec!["{\"_placeholder\":true,\"num\":0}"; 1000].join(",");
     let data = Data::new(format!("[\"e\",{elements}]"), vec![vec![0; 1 << 20].into()]).unwrap();
     let written = encode_broadcast("u", "/", &data, &Selector::default(), Flags::default());
-    assert!(matches!(written, Err(WriteError::TooLong)));
+    assert!(matches!(written, Err(WriteError::TooLong(_))));
 }
 
 #[test]

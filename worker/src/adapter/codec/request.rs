@@ -219,7 +219,7 @@ impl Request {
             body => self.encode_json(body)?,
         };
         if message.len() > super::MAX_MESSAGE_BYTES {
-            return Err(WriteError::TooLong);
+            return Err(WriteError::TooLong(message.len()));
         }
         #[cfg(debug_assertions)]
         super::poison::assert_harmless_request(&message);

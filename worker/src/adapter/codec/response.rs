@@ -37,6 +37,12 @@ pub enum ResponseBody {
     ClientCount(u64),
     /// Then to `Broadcast`: the first argument of one client's ack, if any.
     Ack(Option<Data>),
+    /// To any: there is an answer, but it has this many bytes, which is more than travels. Roomd's own: the official adapter has
+    /// no answer for it, so that a Node server, which passes over this one, waits until its time is over.
+    TooLong {
+        /// How many.
+        bytes: u64,
+    },
 }
 
 /// What a server tells of one of its sockets.
@@ -93,7 +99,7 @@ pub struct RemoteHandshake {
 struct Incoming<'a> {
     #[serde(borrow, rename = "type")]
     kind: Option<&'a RawValue>,
-    request_id: String,
+    request_id: Option<String>,
     #[serde(borrow)]
     sockets: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -104,6 +110,10 @@ struct Incoming<'a> {
     client_count: Option<&'a RawValue>,
     #[serde(borrow)]
     packet: Option<&'a RawValue>,
+    /// Instead of `requestId`, which Node servers look at: they pass over it.
+    unanswered: Option<String>,
+    #[serde(borrow)]
+    bytes: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -122,6 +132,13 @@ struct Outgoing<'a> {
     client_count: Option<u64>,
 }
 
+/// [`ResponseBody::TooLong`], as it is written.
+#[derive(Serialize)]
+struct Unanswered<'a> {
+    unanswered: &'a str,
+    bytes: u64,
+}
+
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Sockets<'a> {
@@ -137,6 +154,11 @@ impl Response {
     pub fn decode(message: &Bytes) -> Result<Self, ReadError> {
         let (json, attachments) = text_of(message)?;
         let fields: Incoming = serde_json::from_str(&json).map_err(|_| ReadError::Malformed("a response"))?;
+        if let Some(request_id) = fields.unanswered {
+            let bytes = read(fields.bytes).ok_or(ReadError::Field("bytes"))?;
+            return Ok(Self { request_id, body: ResponseBody::TooLong { bytes } });
+        }
+        let request_id = fields.request_id.ok_or(ReadError::Field("requestId"))?;
         let body = match read(fields.kind) {
             Some(6_u64) => ResponseBody::ServerSideEmit(fields.data.map(|field| data(field, attachments)).transpose()?),
             Some(8) => ResponseBody::ClientCount(read(fields.client_count).ok_or(ReadError::Field("clientCount"))?),
@@ -147,7 +169,7 @@ impl Response {
                 (None, None) => ResponseBody::Done,
             },
         };
-        Ok(Self { request_id: fields.request_id, body })
+        Ok(Self { request_id, body })
     }
 
     /// The message for a response channel.
@@ -157,10 +179,11 @@ impl Response {
     pub fn encode(&self) -> Result<Vec<u8>, WriteError> {
         let message = match &self.body {
             ResponseBody::Ack(argument) => self.encode_ack(argument.as_ref())?,
+            &ResponseBody::TooLong { bytes } => to_json(&Unanswered { unanswered: &self.request_id, bytes }),
             body => self.encode_json(body),
         };
         if message.len() > super::MAX_MESSAGE_BYTES {
-            return Err(WriteError::TooLong);
+            return Err(WriteError::TooLong(message.len()));
         }
         #[cfg(debug_assertions)]
         super::poison::assert_harmless_response(&message);
@@ -192,7 +215,7 @@ impl Response {
             client_count: None,
         };
         match body {
-            ResponseBody::Done | ResponseBody::Ack(_) => {}
+            ResponseBody::Done | ResponseBody::Ack(_) | ResponseBody::TooLong { .. } => {}
             ResponseBody::SocketIds(ids) => fields.sockets = Some(Sockets::Ids(ids)),
             ResponseBody::Sockets(sockets) => fields.sockets = Some(Sockets::Full(sockets)),
             ResponseBody::Rooms(rooms) => fields.rooms = Some(rooms),
@@ -206,8 +229,12 @@ impl Response {
                 fields.client_count = Some(*count);
             }
         }
-        serde_json::to_vec(&fields).expect("texts, numbers and maps with text keys always serialize")
+        to_json(&fields)
     }
+}
+
+fn to_json(fields: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(fields).expect("texts, numbers and maps with text keys always serialize")
 }
 
 /// Sockets by id or in full; those that cannot be read are left out, as long as the message is a list.

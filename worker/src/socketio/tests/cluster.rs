@@ -250,6 +250,40 @@ fn a_silent_server_costs_the_time_and_the_others_answers_are_kept() {
 }
 
 #[test]
+fn an_answer_that_is_too_long_to_travel_is_told_at_once_and_the_others_are_kept() {
+    each_routing(3, |cluster, _| async move {
+        let clients: Vec<_> = (0..3).map(|worker| cluster.client(worker)).collect();
+        let large = "x".repeat(codec::MAX_MESSAGE_BYTES);
+        cluster.workers[1].socket(&clients[1].1).set_data(&large).unwrap();
+        match cluster.workers[0].sockets().timeout(SOON * 100).fetch_sockets().await {
+            Err(RequestError::TooLong { bytes, partial }) => {
+                assert!(bytes > large.len() as u64, "{bytes}");
+                let ids: Vec<_> = partial.answers.iter().map(|socket| &socket.id).collect();
+                assert_eq!((ids, partial.expected), (vec![&clients[0].1, &clients[2].1], 3));
+            }
+            other => panic!("{other:?}"),
+        }
+        // So is a client's.
+        let io = cluster.workers[0].io.clone();
+        let asked = tokio::task::spawn_local(async move {
+            io.of("/").unwrap().sockets().timeout(SOON * 100).emit_with_ack("q", ()).await
+        });
+        settle().await;
+        for (number, (client, _)) in clients.iter().enumerate() {
+            let received = client.received();
+            let (id, _) = received[0].strip_prefix('2').unwrap().split_once('[').unwrap();
+            client.send(&format!("3{id}[\"{}\"]", if number == 1 { &large } else { "short" }));
+        }
+        match asked.await.unwrap() {
+            Err(RequestError::TooLong { partial, .. }) => {
+                assert_eq!((partial.answers.len(), partial.expected), (2, 3));
+            }
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
 fn a_list_of_rooms_names_each_once_whether_or_not_all_servers_answer() {
     each_routing(2, |cluster, _| async move {
         let clients = [cluster.client(0), cluster.client(1)];
