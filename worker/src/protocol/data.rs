@@ -171,6 +171,11 @@ impl Data {
         &self.attachments
     }
 
+    /// How much both take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
+
     /// Both, taken apart.
     pub fn into_parts(self) -> (String, Vec<Bytes>) {
         (self.json, self.attachments)

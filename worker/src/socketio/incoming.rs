@@ -105,8 +105,7 @@ impl Whole<'_> {
 
     /// How much its arguments take, attachments among them.
     fn bytes(&self) -> usize {
-        let whole = |data: &Data| data.json().len() + data.attachments().iter().map(Bytes::len).sum::<usize>();
-        self.data.map(whole).or(self.json.map(str::len)).unwrap_or_default()
+        self.data.map(Data::bytes).or(self.json.map(str::len)).unwrap_or_default()
     }
 }
 

@@ -42,6 +42,7 @@ mod apart;
 mod app;
 mod asking;
 mod backlog;
+mod bound;
 mod broadcast;
 mod handlers;
 mod heard;

@@ -6,26 +6,29 @@ use tokio::{sync::mpsc, time::Instant};
 
 use crate::adapter::codec::ResponseBody;
 
-/// More answers than this do not belong to a request of ours: whoever floods us with them is not listened to.
+/// More answers than this, or larger ones, do not belong to a request of ours: whoever floods us with them is not listened to.
 const MAX_ANSWERS: usize = 1_000_000;
+const MAX_ANSWERS_BYTES: usize = 256 << 20;
 
 /// Where the answers to a request go.
 pub(super) struct Pending {
     answers: mpsc::UnboundedSender<ResponseBody>,
     taken: usize,
+    bytes: usize,
 }
 
 impl Pending {
     /// The place for answers, and where they come out.
     pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<ResponseBody>) {
         let (answers, receiver) = mpsc::unbounded_channel();
-        (Pending { answers, taken: 0 }, receiver)
+        (Pending { answers, taken: 0, bytes: 0 }, receiver)
     }
 
-    /// An answer came. Nobody may wait for it any more.
-    pub(super) fn answer(&mut self, body: ResponseBody) {
+    /// An answer of so many bytes came. Nobody may wait for it any more.
+    pub(super) fn answer(&mut self, body: ResponseBody, bytes: usize) {
         self.taken += 1;
-        if self.taken <= MAX_ANSWERS {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.taken <= MAX_ANSWERS && self.bytes <= MAX_ANSWERS_BYTES {
             let _ = self.answers.send(body);
         }
     }
@@ -39,4 +42,20 @@ pub(super) async fn next<T>(answers: &mut mpsc::UnboundedReceiver<T>, deadline: 
 /// The moment when a wait of this length is over; an absurdly long one is cut.
 pub(super) fn deadline(within: Duration) -> Instant {
     Instant::now() + within.min(Duration::from_secs(86_400))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_floods_a_request_with_answers_is_not_listened_to() {
+        for (bytes, most) in [(10, MAX_ANSWERS), (MAX_ANSWERS_BYTES / 8, 8)] {
+            let (mut pending, mut answers) = Pending::new();
+            (0..most + 3).for_each(|_| pending.answer(ResponseBody::Done, bytes));
+            drop(pending);
+            let taken = std::iter::from_fn(|| answers.try_recv().ok()).count();
+            assert_eq!(taken, most, "of {bytes} bytes each");
+        }
+    }
 }

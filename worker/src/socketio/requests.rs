@@ -30,7 +30,14 @@ const PASS_ANSWERS_FOR: Duration = Duration::from_secs(60);
 const MAX_PASS_ANSWERS_FOR: Duration = Duration::from_secs(600);
 
 /// How many requests of others can wait for clients' answers at once, for the same reason.
-const MAX_PASSED_REQUESTS: usize = 1000;
+pub(super) const MAX_PASSED_REQUESTS: usize = 1000;
+
+/// How many handlers of other servers' events can wait at once. Further events are dropped: whoever wants an answer gets none from
+/// here.
+pub(super) const MAX_SERVER_EVENTS: usize = 10_000;
+
+/// The same in bytes of the events, which their handlers keep.
+pub(super) const MAX_SERVER_EVENT_BYTES: usize = 256 << 20;
 
 /// Answers of this server's own clients to a broadcast.
 pub(super) struct Here {
@@ -150,7 +157,7 @@ impl Io {
         match Response::decode(message) {
             Ok(response) => {
                 if let Some(pending) = members.pending.get_mut(&response.request_id) {
-                    pending.answer(response.body);
+                    pending.answer(response.body, message.len());
                 }
             }
             Err(error) => {
@@ -163,18 +170,19 @@ impl Io {
     fn server_event(&self, namespace: NamespaceIndex, request_id: Option<String>, data: &Data) {
         let Ok((name,)) = data.ack_args::<(String,)>() else { return count(&self.0.counters.bus_malformed) };
         let Some(handler) = self.0.declared(namespace).handlers.server_events.get(&name) else { return };
+        let Some(place) = self.0.server_events.enter(data.bytes()) else { return };
         let io = self.clone();
         let ack = ServerAck(request_id.map(|id| -> Box<dyn FnOnce(Option<Data>)> {
             Box::new(move |answer| io.respond(namespace, Some(&id), ResponseBody::ServerSideEmit(answer)))
         }));
-        handlers::run(&self.0.panics, &name, || match handler(self.clone(), data, ack) {
-            Ok(work) => work,
-            Err(error) => {
+        let begin = || {
+            handler(self.clone(), data, ack).unwrap_or_else(|error| {
                 count(&self.0.counters.bad_events);
                 tracing::debug!(%error, event = name, "an event of another server is of the wrong shape");
                 Box::pin(std::future::ready(()))
-            }
-        });
+            })
+        };
+        handlers::run_with(&self.0.panics, &name, begin, || place);
     }
 
     /// Another server's broadcast whose answers it wants: first how many clients get it here, then each answer.
@@ -186,39 +194,31 @@ impl Io {
         target: &Selector,
         flags: Flags,
     ) {
-        let passing = &self.0.passing;
-        if passing.get() >= MAX_PASSED_REQUESTS {
+        let Some(place) = self.0.passing.enter(0) else {
             // Whoever asks gets no answer from here, and learns it when its time is over.
-            if !self.0.passing_full.replace(true) {
-                tracing::warn!(limit = MAX_PASSED_REQUESTS, "too many broadcasts of other servers wait for answers");
-            }
             if let Some((rooms, except)) = names(target) {
                 self.0.deliver(namespace, &rooms, &except, flags.volatile, &packet.encode(None));
             }
             return;
-        }
+        };
         let (clients, mut here) = self.deliver_with_ack(namespace, packet, target, flags);
         self.respond(namespace, request_id.as_deref(), ResponseBody::ClientCount(clients as u64));
+        if clients == 0 {
+            return;
+        }
         let within = flags.timeout_ms.map_or(PASS_ANSWERS_FOR, Duration::from_millis).min(MAX_PASS_ANSWERS_FOR);
         let (io, deadline) = (self.clone(), pending::deadline(within));
-        if clients > 0 {
-            passing.set(passing.get() + 1);
-            tokio::task::spawn_local(async move {
-                let mut told = false;
-                while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, here.next()).await {
-                    let passed = io.try_respond(namespace, request_id.as_deref(), ResponseBody::Ack(answer));
-                    if let Err(error) = passed
-                        && !std::mem::replace(&mut told, true)
-                    {
-                        unanswered(&error);
-                    }
+        tokio::task::spawn_local(async move {
+            let (_place, mut told) = (place, false);
+            while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, here.next()).await {
+                let passed = io.try_respond(namespace, request_id.as_deref(), ResponseBody::Ack(answer));
+                if let Err(error) = passed
+                    && !std::mem::replace(&mut told, true)
+                {
+                    unanswered(&error);
                 }
-                io.0.passing.set(io.0.passing.get() - 1);
-                if io.0.passing.get() == 0 {
-                    io.0.passing_full.set(false);
-                }
-            });
-        }
+            }
+        });
     }
 
     /// Sends a packet to the sockets here under a new number; how many there are, and where their answers come out.

@@ -19,10 +19,12 @@ use super::{
     apart::Apart,
     app::{App, Namespace},
     backlog::Backlog,
+    bound::Bound,
     handlers::Panics,
     heard::Heard,
     joining::Joining,
     pending::Pending,
+    requests::{MAX_PASSED_REQUESTS, MAX_SERVER_EVENT_BYTES, MAX_SERVER_EVENTS},
     rooms::Rooms,
     waiting::Waiting,
 };
@@ -54,10 +56,10 @@ pub(super) struct Inner {
     /// Numbers this worker's own broadcasts.
     pub(super) sequence: Cell<u64>,
     pub(super) heard: RefCell<Heard>,
-    /// How many broadcasts of other servers wait for answers of clients here.
-    pub(super) passing: Cell<usize>,
-    /// There were too many of them, and the log has said so; until none is left.
-    pub(super) passing_full: Cell<bool>,
+    /// Broadcasts of other servers that wait for answers of clients here.
+    pub(super) passing: Rc<Bound>,
+    /// Events of other servers whose handlers wait for something.
+    pub(super) server_events: Rc<Bound>,
 }
 
 /// A namespace as the application declared it. Never changes.
@@ -139,8 +141,8 @@ impl Inner {
             rng: rng.into(),
             sequence: Cell::new(0),
             heard: RefCell::default(),
-            passing: Cell::new(0),
-            passing_full: Cell::new(false),
+            passing: Bound::new("broadcasts of other servers wait for answers", MAX_PASSED_REQUESTS, usize::MAX),
+            server_events: Bound::new("events of other servers wait", MAX_SERVER_EVENTS, MAX_SERVER_EVENT_BYTES),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Workers that share a bus: everything they tell and ask each other, both ways of subscribing.
 
-use std::{future::Future, rc::Rc};
+use std::{cell::Cell, future::Future, rc::Rc};
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,10 @@ use crate::{
     adapter::{codec, envelope},
     bus::Routing,
     protocol::{Binary, Data},
-    socketio::{Ack, App, Io, RequestError, ServerAck, Socket},
+    socketio::{
+        Ack, App, Io, RequestError, ServerAck, Socket,
+        requests::{MAX_PASSED_REQUESTS, MAX_SERVER_EVENTS},
+    },
 };
 
 const BOTH: [Routing; 2] = [Routing::Exact, Routing::Pattern];
@@ -407,5 +410,52 @@ fn requests_of_old_servers_and_of_the_emitter_are_served() {
         request(json!({"type": 4, "opts": {"rooms": ["e1"], "except": []}, "close": false}));
         settle().await;
         assert_eq!((client.received(), answers().len()), (vec!["2[\"told\",\"x\"]".to_owned(), "1".to_owned()], 0));
+    });
+}
+
+#[test]
+fn what_waits_for_other_servers_is_bounded_and_what_is_done_makes_room() {
+    run(|| async {
+        let gate = Rc::new(tokio::sync::Semaphore::new(0));
+        let (closed, begun) = (gate.clone(), Rc::new(Cell::new(0)));
+        let counted = begun.clone();
+        let cluster = Cluster::new(Routing::Exact, 1, || {
+            let (closed, counted) = (closed.clone(), counted.clone());
+            App::new().namespace("/", |namespace| {
+                namespace.on_server_side("wait", move |_: Io, (): (), _: ServerAck| {
+                    counted.set(counted.get() + 1);
+                    let closed = closed.clone();
+                    async move { closed.acquire().await.unwrap().forget() }
+                })
+            })
+        });
+        let client = cluster.client(0).0;
+        let inject = |request: &Value| {
+            cluster.hub.inject("socket.io-request#/#", &rmp_serde::to_vec(request).unwrap());
+        };
+        let event = json!({"type": 6, "uid": "other", "data": ["wait"]});
+        (0..MAX_SERVER_EVENTS + 5).for_each(|_| inject(&event));
+        settle().await;
+        assert_eq!(begun.take(), MAX_SERVER_EVENTS);
+        gate.add_permits(3);
+        settle().await;
+        (0..5).for_each(|_| inject(&event));
+        settle().await;
+        assert_eq!(begun.take(), 3);
+        // Broadcasts with answers: all are delivered, but no more than so many are waited for.
+        let options = json!({"rooms": [], "except": [], "flags": {"timeout": 60_000}});
+        let packet = json!({"type": 2, "data": ["q"], "nsp": "/"});
+        let ask = json!({"type": 7, "uid": "other", "requestId": "r", "packet": packet, "opts": options});
+        (0..MAX_PASSED_REQUESTS + 5).for_each(|_| inject(&ask));
+        settle().await;
+        let received = client.received();
+        let asked = received.iter().filter(|packet| *packet != "2[\"q\"]").count();
+        assert_eq!((received.len(), asked), (MAX_PASSED_REQUESTS + 5, MAX_PASSED_REQUESTS));
+        client.send(&received[0].replace("[\"q\"]", "[]").replacen('2', "3", 1));
+        settle().await;
+        inject(&ask);
+        inject(&ask);
+        settle().await;
+        assert_eq!(client.received().iter().filter(|packet| *packet != "2[\"q\"]").count(), 1);
     });
 }
