@@ -1,8 +1,12 @@
 //! One sleep for the deadlines of all sessions.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::server::{Engine, mark};
+
+/// The most by which a deadline comes up late, so that those of about the same time share a wake: at most 20 a second. Pings
+/// are seconds apart, and the networks they go through are no more exact.
+pub(super) const GRAIN: Duration = Duration::from_millis(50);
 
 /// The task.
 pub(super) async fn run(engine: Engine) {

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::{
     cors::Cors,
     counters::{Counters, add},
+    deadlines::GRAIN,
     flush::Turn,
     handler::{Handshake, SessionHandler, SessionKey},
     polling::PollAnswer,
@@ -58,7 +59,6 @@ pub(super) struct Inner {
 }
 
 /// What changes. Never borrowed while the layer above is called.
-#[derive(Default)]
 pub(super) struct State {
     pub(super) sessions: Sessions,
     /// Sessions with something to write, each once.
@@ -93,7 +93,13 @@ impl Engine {
             options,
             outbox,
             counters: Rc::default(),
-            state: RefCell::default(),
+            state: RefCell::new(State {
+                sessions: Sessions::default(),
+                dirty: Vec::new(),
+                ended: Vec::new(),
+                deadlines: Deadlines::new(Instant::now(), GRAIN),
+                actions: Vec::new(),
+            }),
             turn: Turn::default(),
             sooner: Notify::new(),
             draining: Cell::new(false),
@@ -344,12 +350,10 @@ impl Engine {
             state.sessions.remove(key);
             return;
         }
-        if let Some(due) = entry.session.deadline() {
-            let next = state.deadlines.next();
-            state.deadlines.arm(key, due, &mut entry.armed);
-            if next.is_none_or(|next| due < next) {
-                self.0.sooner.notify_one();
-            }
+        if let Some(due) = entry.session.deadline()
+            && state.deadlines.arm(key, due, &mut entry.armed)
+        {
+            self.0.sooner.notify_one();
         }
     }
 }
