@@ -3,6 +3,7 @@
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use bytes::Bytes;
+use roomd_wire::BusHealth;
 use tokio::sync::oneshot;
 
 use super::{BusCounters, BusError, BusHandler, HealthTiming, LocalFuture, report::HealthReport};
@@ -42,13 +43,16 @@ impl Common {
         self.counters.get()
     }
 
-    /// Waits for the answer to a question. Whoever answers drops the channel when the bus goes.
+    /// Waits for the answer to a question. Its channel is dropped when the bus goes, or has no room for a question.
     pub fn answer(&self, answer: oneshot::Receiver<u64>) -> LocalFuture<Result<u64, BusError>> {
         let health = self.report.watch();
         Box::pin(async move {
             match tokio::time::timeout(ANSWER_WITHIN, answer).await {
                 Ok(Ok(count)) => Ok(count),
-                Ok(Err(_)) => Err(BusError::Down(health.borrow().reason.clone())),
+                Ok(Err(_)) => Err(match &*health.borrow() {
+                    BusHealth { up: true, .. } => BusError::Full,
+                    BusHealth { reason, .. } => BusError::Down(reason.clone()),
+                }),
                 Err(_) => Err(BusError::Timeout(ANSWER_WITHIN)),
             }
         })

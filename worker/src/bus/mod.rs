@@ -43,6 +43,9 @@ pub enum BusError {
     /// The bus is away.
     #[error("ask the bus, which is down ({0})")]
     Down(String),
+    /// The bus is up, but does not keep up with what it is given.
+    #[error("ask the bus, whose queue is full")]
+    Full,
     /// No answer came in time.
     #[error("get an answer from the bus within {0:?}")]
     Timeout(Duration),
@@ -76,7 +79,7 @@ pub trait Bus {
     fn count_subscribers(&self, channel: &str) -> LocalFuture<Result<u64, BusError>>;
     /// How the adapter should subscribe to rooms.
     fn routing(&self) -> Routing;
-    /// How the bus is, by the last message that went out and came back.
+    /// How the bus is, by the last message that went out and came back. Once it is up, all that was wanted before is in force.
     fn health(&self) -> BusHealth;
     /// Writes out what was published in this turn of the loop; called once per turn, before clients are written to.
     fn flush(&self);

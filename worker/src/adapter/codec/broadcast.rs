@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{
-    Flags, ReadError, Selector, WriteError, from_json,
+    Flags, MAX_MESSAGE_BYTES, ReadError, Selector, WriteError, from_json,
     msgpack::{Reader, Token, Writer},
     target::{read_options, write_options},
     to_json,
@@ -86,6 +86,9 @@ pub fn encode_broadcast(
     writer.text(uid);
     write_event(&mut writer, nsp, data)?;
     write_options(&mut writer, target, flags);
+    if writer.bytes.len() > MAX_MESSAGE_BYTES {
+        return Err(WriteError::TooLong(writer.bytes.len()));
+    }
     #[cfg(debug_assertions)]
     super::poison::assert_harmless_broadcast(&writer.bytes);
     Ok(writer.bytes)

@@ -1,7 +1,5 @@
 //! Names of channels.
 
-use super::Selector;
-
 /// The channels of one namespace, as the official adapter names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channels {
@@ -49,14 +47,6 @@ impl Channels {
         format!("{}{room}#", self.broadcast)
     }
 
-    /// Where a broadcast to these rooms goes.
-    pub fn of(&self, target: &Selector) -> String {
-        match &target.rooms[..] {
-            [room] => self.room(&room.channel_part()),
-            _ => self.broadcast.clone(),
-        }
-    }
-
     /// Where requests go. Its subscribers are the servers that a request's sender expects answers from.
     pub fn request(&self) -> &str {
         &self.request
@@ -70,11 +60,6 @@ impl Channels {
     /// Where responses for this server alone go, from servers with the option `publishOnSpecificResponseChannel`.
     pub fn own_response(&self) -> &str {
         &self.own_response
-    }
-
-    /// Where responses for the server `uid` alone go.
-    pub fn response_to(&self, uid: &str) -> String {
-        format!("{}{uid}#", self.response)
     }
 
     /// What a message on `channel` is; `None` for other namespaces.
@@ -102,7 +87,6 @@ pub fn random_id(rng: &mut fastrand::Rng) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapter::codec::Room;
 
     #[test]
     fn channels_have_the_official_names() {
@@ -111,12 +95,7 @@ mod tests {
         assert_eq!(channels.request(), "socket.io-request#/#");
         assert_eq!(channels.response(), "socket.io-response#/#");
         assert_eq!(channels.own_response(), "socket.io-response#/#JVHqlk#");
-        assert_eq!(channels.response_to("_M3cl9"), "socket.io-response#/#_M3cl9#");
-        let of = |rooms: Vec<Room>| channels.of(&Selector { rooms, except: vec!["x".into()] });
-        assert_eq!(of(vec![]), "socket.io#/#");
-        assert_eq!(of(vec!["r1".into()]), "socket.io#/#r1#");
-        assert_eq!(of(vec!["r1".into(), "r2".into()]), "socket.io#/#");
-        assert_eq!(of(vec![Room::Number(42.0)]), "socket.io#/#42#");
+        assert_eq!(channels.room("r1"), "socket.io#/#r1#");
     }
 
     #[test]

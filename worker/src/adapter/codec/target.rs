@@ -1,6 +1,6 @@
 //! Whom an operation is for.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -11,7 +11,6 @@ use super::{
     ReadError,
     msgpack::{Reader, Token, Writer},
 };
-use crate::protocol::json_write;
 
 /// Most rooms that one message may name: each costs more memory here than in the message.
 pub const MAX_ROOMS: usize = 1 << 16;
@@ -36,19 +35,6 @@ impl Room {
         match self {
             Room::Text(text) => Some(text),
             Room::Number(_) | Room::Other => None,
-        }
-    }
-
-    /// How the room is written in a channel's name.
-    pub(super) fn channel_part(&self) -> Cow<'_, str> {
-        match self {
-            Room::Text(text) => Cow::Borrowed(text),
-            Room::Number(number) => {
-                let mut text = String::new();
-                json_write::push_number(&mut text, *number);
-                Cow::Owned(text)
-            }
-            Room::Other => Cow::Borrowed("null"),
         }
     }
 

@@ -13,8 +13,9 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::{
     connect::Target,
     error::RedisError,
+    queue::{Answer, Queue},
     resp::command,
-    session::{self, Answer, Queue},
+    session,
     subscriptions::{Wanted, pattern},
 };
 use crate::bus::{Bus, BusCounters, BusError, BusHandler, HealthTiming, LocalFuture, Routing, common::Common};

@@ -18,6 +18,7 @@
 mod client;
 mod connect;
 mod error;
+mod queue;
 mod resp;
 mod session;
 mod subscriptions;

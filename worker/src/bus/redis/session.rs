@@ -1,72 +1,35 @@
 //! One pair of connections, from its opening to its end.
 
 use std::{
-    cell::{Cell, RefCell},
-    collections::VecDeque,
+    cell::Cell,
     time::{Duration, Instant},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
-    sync::{Notify, oneshot},
+    io::{AsyncRead, AsyncReadExt, split},
+    sync::Notify,
 };
 
 use super::{
     client::Inner,
     connect::Connection,
     error::RedisError,
+    queue::Answer,
     resp::{Item, Parsed, Reply, command, parse},
     subscriptions::Active,
 };
-
-/// The most that may wait for the publisher connection.
-const MAX_QUEUE_BYTES: usize = 32 * 1024 * 1024;
 
 /// How much is asked for in one read.
 const READ_BYTES: usize = 64 * 1024;
 
 /// A buffer that grew larger than this is not kept.
-const SPARE_BYTES: usize = 256 * 1024;
+pub const SPARE_BYTES: usize = 256 * 1024;
 
 /// How long it may take until everything is subscribed to again.
 const SUBSCRIBE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Long enough for the loop to read what has come.
 const READ_PAUSE: Duration = Duration::from_millis(50);
-
-/// Commands that wait to be written, and the answers that are due for what was queued.
-#[derive(Default)]
-pub struct Queue {
-    waiting: RefCell<Vec<u8>>,
-    /// Bytes that were taken out to be written and are not yet.
-    writing: Cell<usize>,
-    /// In the order of the commands.
-    answers: RefCell<VecDeque<Expected>>,
-    /// When an answer became due while none was.
-    due_since: Cell<Option<Instant>>,
-    /// Whether there is a connection to write to.
-    open: Cell<bool>,
-    /// Messages are being dropped since the queue is full; said once.
-    full: Cell<bool>,
-    filled: Notify,
-}
-
-/// What a command's answer is for.
-pub enum Answer {
-    /// A message of the layer above.
-    Publish,
-    /// A message of ours.
-    Probe,
-    /// The number of subscribers.
-    Count(oneshot::Sender<u64>),
-}
-
-/// Answers that are due; messages are many, and counted together.
-enum Expected {
-    Publishes(u64),
-    Probe,
-    Count(oneshot::Sender<u64>),
-}
 
 /// Two connections in use.
 struct Session<'a> {
@@ -283,102 +246,4 @@ async fn read(
         false => bytes.reserve(READ_BYTES),
     }
     Ok(())
-}
-
-impl Queue {
-    /// There is a connection: what is pushed will be written.
-    fn open(&self) {
-        self.open.set(true);
-    }
-
-    /// The connection is gone. Says how many messages of the layer above were not confirmed.
-    fn close(&self) -> u64 {
-        self.open.set(false);
-        self.full.set(false);
-        self.writing.set(0);
-        *self.waiting.borrow_mut() = Vec::new();
-        let messages = |expected| if let Expected::Publishes(count) = expected { count } else { 0 };
-        // The askers' channels go with their entries, which tells them.
-        self.answers.take().into_iter().map(messages).sum()
-    }
-
-    /// Queues a command that is not answered one to one, or whose loss does not matter without a connection.
-    pub fn push_if_open(&self, encode: impl FnOnce(&mut Vec<u8>)) {
-        if self.open.get() {
-            encode(&mut self.waiting.borrow_mut());
-            self.filled.notify_one();
-        }
-    }
-
-    /// Queues a command and what to do with its answer; false if there is no connection, or no room for a message.
-    pub fn push(&self, answer: Answer, encode: impl FnOnce(&mut Vec<u8>)) -> bool {
-        if !self.open.get() {
-            return false;
-        }
-        let queued = self.waiting.borrow().len() + self.writing.get();
-        if queued > MAX_QUEUE_BYTES && matches!(answer, Answer::Publish) {
-            if !self.full.replace(true) {
-                tracing::warn!(bytes = queued, "the queue to redis is full: messages are dropped and counted");
-            }
-            return false;
-        }
-        self.push_if_open(encode);
-        let mut answers = self.answers.borrow_mut();
-        if answers.is_empty() {
-            self.due_since.set(Some(Instant::now()));
-        }
-        match (answer, answers.back_mut()) {
-            (Answer::Publish, Some(Expected::Publishes(count))) => *count += 1,
-            (Answer::Publish, _) => answers.push_back(Expected::Publishes(1)),
-            (Answer::Probe, _) => answers.push_back(Expected::Probe),
-            (Answer::Count(asker), _) => answers.push_back(Expected::Count(asker)),
-        }
-        true
-    }
-
-    /// Since when answers are due, if any are.
-    fn due_since(&self) -> Option<Instant> {
-        self.due_since.get().filter(|_| !self.answers.borrow().is_empty())
-    }
-
-    /// An answer came: what it is for.
-    fn answered(&self) -> Option<Answer> {
-        let mut answers = self.answers.borrow_mut();
-        if let Some(Expected::Publishes(count)) = answers.front_mut()
-            && *count > 1
-        {
-            *count -= 1;
-            return Some(Answer::Publish);
-        }
-        Some(match answers.pop_front()? {
-            Expected::Publishes(_) => Answer::Publish,
-            Expected::Probe => Answer::Probe,
-            Expected::Count(asker) => Answer::Count(asker),
-        })
-    }
-
-    /// Writes what is queued, all of a turn at once, until the connection breaks.
-    async fn write_to(&self, mut to: impl AsyncWrite + Unpin) -> RedisError {
-        let mut spare = Vec::new();
-        loop {
-            let mut chunk = self.waiting.replace(spare);
-            if chunk.is_empty() {
-                self.full.set(false);
-                spare = chunk;
-                self.filled.notified().await;
-                continue;
-            }
-            self.writing.set(chunk.len());
-            let written = async {
-                to.write_all(&chunk).await?;
-                to.flush().await
-            };
-            if let Err(error) = written.await {
-                return RedisError::Broken(error);
-            }
-            self.writing.set(0);
-            chunk.clear();
-            spare = if chunk.capacity() <= SPARE_BYTES { chunk } else { Vec::new() };
-        }
-    }
 }
