@@ -38,7 +38,6 @@ mod websocket;
 
 pub use connection::Incoming;
 pub use handler::{Handshake, SessionHandler, SessionKey};
-pub use proxies::ProxyError;
 pub use server::{Engine, Fallback};
 
 pub use crate::protocol::session::{CloseReason, Transport};

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomd_wire::{Sid, SidHome, SocketIoConfig, WorkerConfig};
+use roomd_wire::{NotANetwork, Sid, SidHome, SocketIoConfig, WorkerConfig};
 use tokio::sync::Notify;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     flush::Turn,
     handler::{Handshake, SessionHandler, SessionKey},
     polling::PollAnswer,
-    proxies::{Proxies, ProxyError},
+    proxies::Proxies,
     relay::Pool,
     sessions::{Entry, Sessions},
     socket::Socket,
@@ -75,7 +75,7 @@ impl Engine {
     ///
     /// # Errors
     /// Where an address of a trusted proxy is none.
-    pub fn new(config: &WorkerConfig, outbox: Outbox) -> Result<Engine, ProxyError> {
+    pub fn new(config: &WorkerConfig, outbox: Outbox) -> Result<Engine, NotANetwork> {
         let options = config.socketio.clone();
         let settings = Settings {
             rhythm: Rhythm {
