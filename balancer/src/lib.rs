@@ -5,11 +5,11 @@
 //! ```text
 //! accept ─► limits ─► peek the head ─► choose a worker ─► hand over ─► acknowledged: the duplicate is closed
 //!   │         │           │                 │                 │
-//!   │         │           │                 │                 └─ the worker died first: choose again, a few times
+//!   │         │           │                 │                 └─ the worker died first, or is full: choose again, a few times
 //!   │         │           │                 └─ none is ready: wait, then 503
 //!   │         │           └─ 400, 408, 431: answered here
 //!   │         └─ 503, 429
-//!   └─ no descriptor left: 503 with the one that is kept for this
+//!   └─ no descriptor left here: 503 with the one that is kept for this
 //! ```
 //!
 //! Nothing is read from a connection before it is handed over, and nothing passes through here afterwards.

@@ -15,7 +15,7 @@ pub enum Refusal {
     Limit,
     /// One address has too many connections.
     AddressLimit,
-    /// This process has no descriptor left.
+    /// No descriptor is left for it: in this process, or in the worker that it is for and in all others that it could go to.
     OutOfDescriptors,
 }
 
