@@ -11,7 +11,7 @@
 //! Starting ────────► Ready ────────────► Draining ──────────► Terminating ──────► Killing
 //!    │  over time      │ no Pong in time                                             ▲
 //!    └─────────────────┴─────────────────────────────────────────────────────────────┘
-//! every phase ── Exited ──► gone: as asked (Draining and later), or a death with a cause
+//! every phase ── Exited ──► gone: as asked (Draining and later, by itself), or a death with a cause
 //! ```
 //!
 //! # A slot

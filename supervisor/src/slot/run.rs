@@ -179,8 +179,8 @@ impl Run {
         actions: &mut impl Extend<Action>,
     ) {
         match self.phase {
-            Phase::Starting | Phase::Ready => self.verdict = Some((cause, detail)),
-            Phase::Draining | Phase::Terminating => {}
+            Phase::Starting | Phase::Ready | Phase::Draining => self.verdict = Some((cause, detail)),
+            Phase::Terminating => {}
             Phase::Killing => return,
         }
         self.kill(timing, now, actions);
@@ -226,7 +226,7 @@ impl Run {
         [hang, self.ping_at, self.deadline].into_iter().flatten().min()
     }
 
-    /// The process has ended: why it died, or `None` where it was asked to end.
+    /// The process has ended: why it died, or `None` where it was asked to end and did.
     pub(super) fn ended(&self, exit: Exit) -> Option<(DeathCause, String)> {
         match (&self.verdict, self.phase) {
             // It ended by itself before the KILL came: that is also why it seemed unusable.
@@ -236,6 +236,8 @@ impl Run {
             (Some(verdict), _) => Some(verdict.clone()),
             (None, Phase::Starting) => Some((DeathCause::Start, exit.to_string())),
             (None, Phase::Ready) => Some((exit.cause(), exit.to_string())),
+            // It may have had clients to end, and left them.
+            (None, Phase::Draining) if exit != Exit::Code(0) => Some((exit.cause(), exit.to_string())),
             (None, Phase::Draining | Phase::Terminating | Phase::Killing) => None,
         }
     }

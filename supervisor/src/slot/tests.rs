@@ -241,7 +241,7 @@ fn a_stop_does_not_wait_for_a_hung_worker_longer_than_for_an_answer() {
     let actions = hand.silence(HANG + Duration::from_secs(2));
     assert_eq!(actions.last(), Some(&KillGroup(id(0, 1))), "{actions:?}");
     let Some(Report(ended)) = hand.exit(id(0, 1), KILLED).pop() else { panic!("no report") };
-    assert_eq!(ended.death, None, "it was to end anyway");
+    assert!(matches!(ended.death, Some((DeathCause::Hang, _))), "{ended:?}");
 }
 
 #[test]
@@ -275,6 +275,32 @@ fn the_old_worker_leaves_only_when_the_new_one_is_ready() {
     assert_eq!(hand.phases(0), [(2, Phase::Ready)]);
     assert_eq!(hand.outcomes(), []);
     assert!(!hand.fleet.replace(Place(7), hand.now), "there is no such slot");
+}
+
+/// Its clients lost their sessions without a word: that is told as any other death, but the slot has its worker.
+#[test]
+fn a_worker_that_dies_amid_its_drain_has_not_ended_as_asked() {
+    for (act, cause) in [
+        (
+            &(|hand: &mut Hand| drop(hand.exit(id(0, 1), Exit::Signal(11, "SIGSEGV")))) as &dyn Fn(&mut Hand),
+            DeathCause::Crash,
+        ),
+        (&|hand| drop(hand.exit(id(0, 1), KILLED)), DeathCause::Kill),
+        (
+            &|hand| {
+                assert_eq!(hand.silence(HANG + Duration::from_secs(2)).last(), Some(&KillGroup(id(0, 1))));
+                hand.exit(id(0, 1), KILLED);
+            },
+            DeathCause::Hang,
+        ),
+    ] {
+        let mut hand = Hand::ready(1);
+        hand.fleet.resize(0, hand.now);
+        assert_eq!(hand.actions(), [DrainInBalancer(id(0, 1)), SendDrain(id(0, 1), GRACE)]);
+        act(&mut hand);
+        assert_eq!((hand.died(0, cause), hand.phases(0)), (1, vec![]), "{cause}");
+        assert!(!hand.actions().iter().any(|action| matches!(action, Spawn(_) | ReportPause(_))));
+    }
 }
 
 #[test]
