@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 use roomd_balancer::Balancer;
-use roomd_wire::{Link, Readiness, ToSupervisor, ToWorker, WorkerId, WorkerStats};
+use roomd_wire::{Link, LinkError, Readiness, ToSupervisor, ToWorker, WorkerId, WorkerStats};
 use rustix::process::PidfdFlags;
 use tokio::{
     process::{Child, Command},
@@ -35,6 +35,10 @@ use crate::{
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
 /// Between two signals that would be taken for one if the first had not been seen yet.
 const SECOND_SIGNAL_AFTER: Duration = Duration::from_millis(50);
+
+/// How many streams of relayed requests may wait for room in the socket of a worker that does not read. One more is closed,
+/// which its request takes for the end of that worker: most likely it hangs, and soon will have been killed.
+const MAX_STREAMS_WAITING: usize = 512;
 
 /// The control socket, seen from here.
 pub type WorkerLink = Link<ToWorker, ToSupervisor>;
@@ -71,6 +75,8 @@ pub struct Worker {
     pub last_words: Rc<RefCell<LastWords>>,
     /// Whether it was sent its configuration.
     pub greeted: Cell<bool>,
+    /// Streams that wait until its socket has room; each holds this.
+    streams_waiting: Rc<()>,
     /// Whether the log was told that this worker is without the bus while others have it.
     pub told_without_bus: Cell<bool>,
 }
@@ -104,8 +110,8 @@ impl Program {
         ];
         let reader = spawn_local(read_link(id, link.clone(), balancer.clone(), events.clone()));
         spawn_local(await_end(id, child, reader, output.into_iter().flatten().collect(), events.clone()));
-        let (greeted, told_without_bus) = Default::default();
-        Ok(Worker { pid, link, stats: RefCell::default(), last_words, greeted, told_without_bus })
+        let (stats, greeted, told_without_bus, streams_waiting) = Default::default();
+        Ok(Worker { pid, link, stats, last_words, greeted, told_without_bus, streams_waiting })
     }
 }
 
@@ -117,21 +123,35 @@ impl fmt::Display for Program {
 
 impl Worker {
     /// Sends a message, now or as soon as the worker's socket has room. The waiting ends with the worker.
-    pub fn tell(&self, message: ToWorker, descriptor: Option<OwnedFd>) {
-        match self.link.try_send(&message, &descriptor.iter().map(AsFd::as_fd).collect::<Vec<_>>()) {
+    pub fn tell(&self, message: ToWorker) {
+        match self.link.try_send(&message, &[]) {
+            Ok(()) => {}
+            Err(error) if error.is_would_block() => self.tell_later(message, None),
+            Err(error) => not_sent(&error),
+        }
+    }
+
+    /// Hands it a stream of relayed requests, as [`Worker::tell`]; closes it if too many wait already.
+    pub fn hand_stream(&self, message: ToWorker, stream: OwnedFd) {
+        match self.link.try_send(&message, &[stream.as_fd()]) {
             Ok(()) => {}
             Err(error) if error.is_would_block() => {
-                let link = self.link.clone();
-                spawn_local(async move {
-                    if let Err(error) =
-                        link.send(&message, &descriptor.iter().map(AsFd::as_fd).collect::<Vec<_>>()).await
-                    {
-                        tracing::debug!(%error, "a message to a worker was not sent");
-                    }
-                });
+                if Rc::strong_count(&self.streams_waiting) <= MAX_STREAMS_WAITING {
+                    self.tell_later(message, Some((stream, self.streams_waiting.clone())));
+                }
             }
-            Err(error) => tracing::debug!(%error, "a message to a worker was not sent"),
+            Err(error) => not_sent(&error),
         }
+    }
+
+    fn tell_later(&self, message: ToWorker, stream: Option<(OwnedFd, Rc<()>)>) {
+        let link = self.link.clone();
+        spawn_local(async move {
+            let descriptors: Vec<_> = stream.iter().map(|(stream, _)| stream.as_fd()).collect();
+            if let Err(error) = link.send(&message, &descriptors).await {
+                not_sent(&error);
+            }
+        });
     }
 
     /// Signals its process.
@@ -174,6 +194,11 @@ impl Worker {
     fn process(&self) -> Pid {
         Pid::from_raw(self.pid.cast_signed())
     }
+}
+
+fn not_sent(error: &LinkError) {
+    // The worker is gone, most likely, and its end about to be noticed.
+    tracing::debug!(%error, "a message to a worker was not sent");
 }
 
 /// A process's resident memory in bytes, as far as the kernel tells.
@@ -264,7 +289,13 @@ fn exit_of(status: ExitStatus) -> Exit {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Instant};
+    use std::{
+        fs,
+        io::Read,
+        os::unix::{fs::PermissionsExt, net::UnixStream},
+        path::Path,
+        time::Instant,
+    };
 
     use roomd_wire::{Generation, Slot};
     use tokio::{runtime, task::LocalSet};
@@ -328,6 +359,25 @@ mod tests {
     fn one_that_leaves_the_group_and_holds_the_output_delays_the_news_only_a_little() {
         let (exit, words) = run("setsid sleep 5 & sleep 0.2; echo done", async |_| {});
         assert_eq!((exit, &words[..]), (Exit::Code(0), &["done".to_owned()][..]));
+    }
+
+    #[test]
+    fn streams_for_a_worker_that_does_not_read_are_closed_past_their_bound() {
+        run("sleep 600", async |worker| {
+            let message = ToWorker::Relay { from: ID, newcomer: None };
+            let mut others = Vec::new();
+            for _ in 0..2 * MAX_STREAMS_WAITING {
+                let (ours, theirs) = UnixStream::pair().unwrap();
+                worker.hand_stream(message.clone(), theirs.into());
+                ours.set_nonblocking(true).unwrap();
+                others.push(ours);
+            }
+            let closed = |stream: &UnixStream| (&*stream).read(&mut [0]).is_ok_and(|len| len == 0);
+            let count = others.iter().filter(|stream| closed(stream)).count();
+            assert!((1..=MAX_STREAMS_WAITING).contains(&count), "{count}");
+            assert!(!closed(&others[MAX_STREAMS_WAITING]), "what waits is kept");
+            worker.signal_group(Signal::SIGKILL);
+        });
     }
 
     #[test]

@@ -174,7 +174,10 @@ impl Supervisor {
                 self.tell(id, ToWorker::Drain { within_ms: within.as_millis() as u64 });
             }
             Action::TermGroup(id) => self.signal_group(id, &[Signal::SIGTERM, Signal::SIGCONT]),
-            Action::KillGroup(id) => self.signal_group(id, &[Signal::SIGKILL]),
+            Action::KillGroup(id) => {
+                tracing::info!(worker = %id, "killing");
+                self.signal_group(id, &[Signal::SIGKILL]);
+            }
             Action::AddToBalancer(id) => {
                 if let Some(worker) = self.workers.get(&id) {
                     self.balancer.add_worker(id, worker.link.clone());
@@ -208,7 +211,7 @@ impl Supervisor {
 
     fn tell(&self, id: WorkerId, message: ToWorker) {
         if let Some(worker) = self.workers.get(&id) {
-            worker.tell(message, None);
+            worker.tell(message);
         }
     }
 
@@ -290,7 +293,7 @@ impl Supervisor {
         self.relays += 1;
         let worker = to.and_then(|to| self.workers.get(&to));
         if let (Some(worker), Some(stream)) = (worker, descriptors.into_iter().next()) {
-            worker.tell(message, Some(stream));
+            worker.hand_stream(message, stream);
         }
     }
 
