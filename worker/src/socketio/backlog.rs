@@ -1,9 +1,9 @@
-//! What one client's events hold in memory while their handlers wait for something, and when that is too much.
+//! What one client's events hold in memory while their handlers, or middleware, wait for something, and when that is too much.
 
 use super::Io;
 use crate::{engine::SessionKey, protocol::membership::Cause};
 
-/// How many handlers of one client's events can wait at once. A client that sends on regardless is closed: each of them keeps
+/// How many handlers of one client's events can wait at once, middleware among them. A client that sends on regardless is closed: each of them keeps
 /// what it was sent in memory.
 pub const MAX_WAITING_HANDLERS: u32 = 1000;
 

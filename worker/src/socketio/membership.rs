@@ -9,7 +9,10 @@
 use serde_json::Value;
 use smallvec::SmallVec;
 
-use super::{ConnectError, Connecting, Io, Socket, SocketId, apart::Apart, handlers, server::SocketState};
+use super::{
+    ConnectError, Connecting, Io, Socket, SocketId, apart::Apart, app::Work, backlog::Waits, handlers,
+    server::SocketState,
+};
 use crate::{
     engine::{CloseReason, SessionKey},
     protocol::{
@@ -45,8 +48,8 @@ impl Io {
         }
     }
 
-    /// A client asks to join a namespace.
-    pub(super) fn connect(&self, session: SessionKey, nsp: &str, auth: Option<&str>) {
+    /// A client asks to join a namespace; `text` is its `auth`.
+    pub(super) fn connect(&self, session: SessionKey, nsp: &str, text: Option<&str>) {
         let Some(namespace) = self.0.namespace(nsp) else {
             return self.0.engine.send(session, &Encoded::connect_error(nsp, "Invalid namespace", None));
         };
@@ -56,7 +59,7 @@ impl Io {
             return self.with_membership(session, |membership, out| membership.close(Cause::NoRandomness, out));
         }
         let id = SocketId::new(random);
-        let auth: Option<Value> = auth.and_then(|auth| serde_json::from_str(auth).ok());
+        let auth: Option<Value> = text.and_then(|auth| serde_json::from_str(auth).ok());
         let mut considered = false;
         let mut out = Actions::new();
         {
@@ -73,19 +76,20 @@ impl Io {
         }
         self.act(session, out);
         if considered {
-            self.consider(Socket { io: self.clone(), namespace, id }, auth);
+            let bytes = text.map_or(0, str::len);
+            self.consider(session, Socket { io: self.clone(), namespace, id }, auth, bytes);
         }
     }
 
-    /// Asks middleware, if there is some.
-    fn consider(&self, socket: Socket, auth: Option<Value>) {
+    /// Asks middleware, if there is some, which keeps so many `bytes` for as long as it waits.
+    fn consider(&self, session: SessionKey, socket: Socket, auth: Option<Value>, bytes: usize) {
         let namespace = socket.namespace;
         if self.0.declared(namespace).handlers.middlewares.is_empty() {
             return self.accept(socket);
         }
         let io = self.clone();
         let undecided = Undecided(socket.clone());
-        handlers::run(&self.0.panics, "middleware", || {
+        let begin = || -> Work {
             Box::pin(async move {
                 let _undecided = undecided;
                 let handlers = &io.0.declared(namespace).handlers;
@@ -97,7 +101,8 @@ impl Io {
                 }
                 io.accept(socket);
             })
-        });
+        };
+        handlers::run_with(&self.0.panics, "middleware", begin, || Waits::begin(self, session, bytes));
     }
 
     /// Nothing speaks against it: the socket is in the namespace.

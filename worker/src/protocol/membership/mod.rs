@@ -5,7 +5,7 @@
 //!  (nothing) ───────► Waiting ──────────────────────────────► In
 //!      ▲                │                                      │
 //!      │  Refuse: middleware refuses                           │
-//!      ├── Forget: the session ends ◄──────────────────────────┤
+//!      ├── Forget: another CONNECT, or the session ends        │
 //!      └── Leave: either side disconnects, or the session ends ┘
 //! ```
 //!
@@ -13,8 +13,10 @@
 //! decided here once; its sockets hear of it when the transport below has told its end, with that one's reason.
 //!
 //! Events and the time go in through methods; what the shell must do comes out as their answer where it concerns the one socket,
-//! else as [`Action`]s, to be done in their order. Facts are those of socket.io 4.8.4, with one difference: there a second CONNECT for a namespace whose middleware still considers the
-//! first makes a second socket, of which nobody can address the first; here it breaks the rules, as it does later.
+//! else as [`Action`]s, to be done in their order. Facts are those of socket.io 4.8.4, with one difference: a client may send CONNECT
+//! again while middleware still considers its first (an official client does that when it is told to connect, disconnect and connect
+//! in one breath, as by a component that is mounted twice). There it gets two sockets, of which it knows but the last, and the first
+//! hears everything until the session ends; here the last takes the place of the first.
 
 mod state;
 #[cfg(test)]

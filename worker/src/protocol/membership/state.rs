@@ -57,15 +57,21 @@ impl Membership {
         }
     }
 
-    /// The client sent CONNECT for a namespace that there is. True if `key`'s socket is to be made and middleware asked, which
-    /// answers with [`Membership::agree`] or [`Membership::refuse`].
+    /// The client sent CONNECT for a namespace that there is. True if `key`'s socket is to be made, before anything else, and
+    /// middleware asked, which answers with [`Membership::agree`] or [`Membership::refuse`].
     pub fn connect(&mut self, key: SocketKey, out: &mut Actions) -> bool {
         if self.closing {
             return false;
         }
-        if self.sockets.iter().any(|entry| entry.namespace == key.namespace) {
-            self.close(Cause::SecondConnect, out);
-            return false;
+        match self.sockets.iter().position(|entry| entry.namespace == key.namespace) {
+            Some(at) if self.sockets[at].stage == Stage::Waiting => {
+                out.push(Action::Forget(self.sockets.remove(at).key()))
+            }
+            Some(_) => {
+                self.close(Cause::SecondConnect, out);
+                return false;
+            }
+            None => {}
         }
         self.sockets.push(Entry { namespace: key.namespace, stage: Stage::Waiting, member: key.member });
         true

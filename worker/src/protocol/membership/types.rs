@@ -26,7 +26,7 @@ pub type Actions = SmallVec<[Action; 2]>;
 /// One thing that the shell must do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Forget the socket without a word: its session has ended while middleware considered.
+    /// Forget the socket without a word, and whatever middleware decides: another one takes its place, or its session has ended.
     Forget(SocketKey),
     /// Send DISCONNECT.
     SendDisconnect(SocketKey),
@@ -52,7 +52,7 @@ pub enum Reason {
 /// Why this server closes a session, for the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum Cause {
-    /// CONNECT for a namespace that the session is in, or waits to be in.
+    /// CONNECT for a namespace that the session is in.
     #[error("the client joins a namespace twice")]
     SecondConnect,
     /// Another packet for a namespace that the session is not in.

@@ -2,16 +2,20 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     rc::Rc,
     time::Duration,
 };
 
 use roomd_wire::SocketIoConfig;
+use tokio::sync::oneshot;
 
 use super::{Cluster, run, settle};
 use crate::{
     bus::Routing,
-    socketio::{App, ConnectError, Connecting, MAX_ROOM_NAME_BYTES, MAX_ROOMS_PER_SOCKET, Socket},
+    socketio::{
+        App, ConnectError, Connecting, MAX_ROOM_NAME_BYTES, MAX_ROOMS_PER_SOCKET, MAX_WAITING_HANDLERS, Socket,
+    },
 };
 
 /// Whatever middleware of `/never` considers stays undecided.
@@ -111,7 +115,7 @@ fn nobody_is_let_in_after_the_end_of_the_session() {
             settle().await;
             gate.notify_one();
             match breaks {
-                true => assert!(!client.send("0")),
+                true => assert!(!client.send("2[\"too early\"]")),
                 false => client.end(),
             }
             settle().await;
@@ -236,5 +240,71 @@ fn middleware_joins_no_more_rooms_than_a_handler_could() {
         let joined = format!("2[\"at the door\",{MAX_ROOMS_PER_SOCKET},[\"room 0\",");
         assert!(received[0].starts_with(&joined), "{:.100}", received[0]);
         assert_eq!(cluster.workers[0].stats().rooms, MAX_ROOMS_PER_SOCKET as u64);
+    });
+}
+
+#[test]
+fn a_client_that_asks_again_while_it_waits_has_one_socket_and_it_is_the_last() {
+    run(|| async {
+        let gate: Rc<RefCell<VecDeque<oneshot::Sender<bool>>>> = Rc::default();
+        let (waiting, log) = (gate.clone(), Rc::new(RefCell::new(Vec::new())));
+        let (came, left) = (log.clone(), log.clone());
+        let cluster = Cluster::new(Routing::Exact, 1, || {
+            let (waiting, came, left) = (waiting.clone(), came.clone(), left.clone());
+            App::new().namespace("/", |namespace| namespace).namespace("/slow", move |namespace| {
+                namespace
+                    .use_middleware(move |connecting: Connecting| {
+                        assert!(connecting.socket.join("door"));
+                        let (decide, decision) = oneshot::channel();
+                        waiting.borrow_mut().push_back(decide);
+                        async move { decision.await.unwrap().then_some(()).ok_or_else(|| ConnectError::new("no")) }
+                    })
+                    .on_connect(move |socket: Socket| {
+                        came.borrow_mut().push(socket.auth()["try"].clone());
+                        std::future::ready(())
+                    })
+                    .on_disconnect(move |_, reason| {
+                        left.borrow_mut().push(reason.into());
+                        std::future::ready(())
+                    })
+            })
+        });
+        let worker = &cluster.workers[0];
+        let decide = |lets_in: bool| gate.borrow_mut().pop_front().unwrap().send(lets_in).unwrap();
+        // Whatever middleware decides on the first, and whenever.
+        for (first, last_is_first) in [(true, false), (false, false), (true, true), (false, true)] {
+            let client = cluster.client(0).0;
+            client.send("0/slow,{\"try\":1}");
+            client.send("0/slow,{\"try\":2}");
+            if last_is_first {
+                gate.borrow_mut().swap(0, 1);
+                decide(true);
+                settle().await;
+                decide(first);
+            } else {
+                decide(first);
+                settle().await;
+                assert_eq!((client.received(), log.borrow().len()), (vec![], 0));
+                decide(true);
+            }
+            settle().await;
+            let received = client.received();
+            assert!(received.len() == 1 && received[0].starts_with("0/slow,{\"sid\":"), "{received:?}");
+            worker.io.of("slow").unwrap().sockets().to("door").emit("once", ()).unwrap();
+            assert_eq!(client.received(), ["2/slow,[\"once\"]"]);
+            assert!(!client.send("0/slow,"), "it is in");
+            settle().await;
+            assert_eq!(*log.borrow(), [serde_json::json!(2), "forced close".into()]);
+            log.borrow_mut().clear();
+        }
+        // Who never stops asking is closed.
+        let client = cluster.client(0).0;
+        for _ in 0..MAX_WAITING_HANDLERS {
+            assert!(client.send("0/slow,"));
+        }
+        assert!(!client.send("0/slow,"));
+        gate.borrow_mut().drain(..).for_each(|decide| decide.send(true).unwrap());
+        settle().await;
+        assert_eq!((worker.stats().sockets, log.borrow().len()), (0, 0));
     });
 }
