@@ -253,10 +253,13 @@ impl Session {
         }
     }
 
-    /// The client dropped a POST, or sent one that no client sends.
+    /// The client dropped the POST under way, or it is one that no client sends. One that an upgrade has left behind no longer
+    /// matters.
     pub fn post_failed(&mut self, out: &mut Vec<Action>) {
-        self.post_ended();
-        self.end(CloseReason::TransportError, Ending::Orderly, Answer::Close, out);
+        if let Phase::Polling { post: post @ true, .. } = &mut self.phase {
+            *post = false;
+            self.end(CloseReason::TransportError, Ending::Orderly, Answer::Close, out);
+        }
     }
 
     /// A WebSocket for this session opened. False: it is to be closed at once, the session does not mind.

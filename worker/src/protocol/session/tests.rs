@@ -244,6 +244,18 @@ fn a_switch_without_a_probe_is_accepted() {
 }
 
 #[test]
+fn a_post_that_an_upgrade_leaves_behind_may_fail() {
+    let mut bench = Bench::probed();
+    assert!(bench.session.post_started(&mut bench.out));
+    assert_eq!(bench.probe("5"), Probe::Switched);
+    assert_eq!(bench.actions(), [Action::AbortPost]);
+    // Its client drops it before it learns that it is aborted.
+    bench.session.post_failed(&mut bench.out);
+    assert_eq!(bench.actions(), []);
+    assert!(bench.session.is_open());
+}
+
+#[test]
 fn one_websocket_at_a_time() {
     let mut bench = Bench::probed();
     assert!(!bench.session.upgrade_opened(bench.now, &SETTINGS));
@@ -358,6 +370,10 @@ fn history(rng: &mut fastrand::Rng) {
                 if bench.session.post_started(&mut bench.out) {
                     model.post = open;
                 }
+            }
+            9 if model.post && rng.u8(..20) == 0 => {
+                model.post = false;
+                bench.session.post_failed(&mut bench.out);
             }
             9 if model.post => {
                 model.post = false;
