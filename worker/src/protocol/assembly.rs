@@ -73,10 +73,10 @@ impl Assembly {
         Ok(Text::Begun)
     }
 
-    /// A binary message came; the packet, if it was the last of it.
+    /// A binary message came; the packet, if it was the last of it. The bytes are kept, so they must not be a part of something
+    /// larger.
     pub fn binary(&mut self, message: Bytes) -> Result<Option<Complete>, Violation> {
         let mut partial = self.0.take().ok_or(Violation::BytesWithoutPacket)?;
-        // Not a part of something larger, which would be kept alive by it.
         partial.attachments.push(message);
         if partial.attachments.len() < partial.wanted {
             self.0 = Some(partial);

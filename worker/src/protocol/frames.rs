@@ -93,7 +93,7 @@ impl FrameReader {
             let Some(head) = self.parse(&self.partial, max)? else { continue };
             if self.partial.len() == head.head + head.payload {
                 let mut frame = std::mem::take(&mut self.partial);
-                if self.frame(&head, &mut frame[head.head..], max, on)?.is_break() {
+                if self.frame(&head, &mut frame[head.head..], on)?.is_break() {
                     return Ok(());
                 }
             }
@@ -108,7 +108,7 @@ impl FrameReader {
             };
             let (frame, rest) = input.split_at_mut(head.head + head.payload);
             input = rest;
-            if self.frame(&head, &mut frame[head.head..], max, on)?.is_break() {
+            if self.frame(&head, &mut frame[head.head..], on)?.is_break() {
                 return Ok(());
             }
         }
@@ -157,7 +157,6 @@ impl FrameReader {
         &mut self,
         head: &Head,
         payload: &mut [u8],
-        max: usize,
         on: &mut dyn FnMut(Incoming<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, FrameError> {
         unmask(payload, head.mask);
@@ -174,7 +173,6 @@ impl FrameReader {
                 if head.is_final {
                     return message(text, payload, on);
                 }
-                debug_assert!(payload.len() <= max);
                 self.fragments = Some(Box::new(Fragments { text, data: payload.to_vec() }));
                 Ok(ControlFlow::Continue(()))
             }
