@@ -1,6 +1,7 @@
 //! In the same rooms as Node servers that use the official Redis adapter, and the official emitter.
 
 use roomd_tests::{Cluster, Node, RedisServer, eventually};
+use roomd_worker::adapter::codec::{Response, ResponseBody};
 use serde_json::{Value, json};
 
 /// A roomd with two workers and an official server on one Redis, and two clients of each: `r1`, `r2`, `n1`, `n2`.
@@ -263,6 +264,9 @@ fn servers_talk_to_each_other() {
             mixed.ask(client, "heard", json!([])).as_array().unwrap().contains(&json!("from node")).then_some(())
         });
     }
+    // What roomd's servers tell each other of an answer that is too long, Node passes over.
+    let too_long = Response { request_id: "abcdef".to_owned(), body: ResponseBody::TooLong { bytes: 20_000_000 } };
+    assert!(mixed.redis.publish("socket.io-response#/test#", &too_long.encode().unwrap()) >= 3);
     let answers = mixed.server.ask(json!({"do": "serverEmitWithAck", "event": "hello", "args": ["again"]}));
     assert_eq!(answers, json!(["roomd heard it", "roomd heard it"]));
     let answers = mixed.call("r1", "server emit with ack", json!({}), json!(["hello", "again"]));
