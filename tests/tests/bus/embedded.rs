@@ -75,3 +75,26 @@ fn a_flushed_subscription_is_seen_at_once() {
         }
     });
 }
+
+/// A supervisor that stands still for long, while clients join ever new rooms: memory has a bound, and what ends at it is seen.
+#[test]
+fn a_hub_that_never_reads_is_left_when_subscriptions_pile_up() {
+    run(async {
+        let (mut hub, stream) = std::os::unix::net::UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let one = Member::new(|inbox| EmbeddedBus::new(stream.into(), QUICK, inbox).unwrap());
+        for number in 0..64 {
+            one.bus.publish("room", &vec![number; 2 * 1024 * 1024]);
+        }
+        let dropped = one.bus.counters().dropped;
+        assert!((20..40).contains(&dropped), "{dropped}");
+        for number in 0..64 {
+            one.bus.subscribe(&number.to_string().repeat(1_000_000));
+        }
+        one.down().await;
+        one.bus.publish("room", b"lost");
+        assert_eq!(one.bus.counters().dropped, dropped + 1);
+        // The hub sees the end once it reads again.
+        std::io::copy(&mut hub, &mut std::io::sink()).unwrap();
+    });
+}

@@ -16,7 +16,7 @@ use roomd_wire::{
 };
 use rustix::{
     buffer::spare_capacity,
-    net::{RecvFlags, SendFlags, recv, send},
+    net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown},
 };
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -32,8 +32,12 @@ const HEALTH_CHANNEL: &[u8] = b"roomd-health";
 /// What is queued for the hub leaves without waiting for the end of the turn from this size on.
 const WRITE_FROM_BYTES: usize = 64 * 1024;
 
-/// The most that may wait for the hub: it empties its sockets all the time, so this is seconds of its being gone.
+/// The most that may wait for the hub: it empties its sockets all the time, so this is seconds of its being gone. Messages are
+/// dropped then.
 const MAX_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
+/// The same for subscriptions, which clients' rooms make: beyond it this worker gives its stream up.
+const MAX_QUEUE_BYTES_WITH_SUBSCRIPTIONS: usize = MAX_QUEUE_BYTES + MAX_QUEUE_BYTES / 2;
 
 /// A buffer that grew larger than this is not kept.
 const SPARE_BYTES: usize = 256 * 1024;
@@ -193,7 +197,14 @@ impl EmbeddedBus {
         if output.ended {
             return false;
         }
-        // Only messages are dropped: a lost subscription would be a lasting fault.
+        if output.len() > MAX_QUEUE_BYTES_WITH_SUBSCRIPTIONS {
+            // A lost subscription would be a lasting fault. A lost stream is not: the supervisor replaces this worker for it.
+            tracing::error!(bytes = output.len(), "the hub does not read: leaving the bus");
+            *output = Output { ended: true, ..Output::default() };
+            // If it is not open any more, the driver has seen that.
+            let _ = shutdown(&self.socket, Shutdown::Both);
+            return false;
+        }
         if output.len() > MAX_QUEUE_BYTES && op == HubOp::Publish {
             if !std::mem::replace(&mut output.full, true) {
                 tracing::warn!(bytes = output.len(), "the queue to the hub is full: messages are dropped");
