@@ -33,9 +33,7 @@ impl PollAnswer {
         PollAnswer(match answer {
             Answer::Packets => {
                 let mut payload = Vec::with_capacity(queue.iter().map(payload_len).sum());
-                while let Some(packet) = queue.pop() {
-                    push_encoded(&mut payload, &packet);
-                }
+                queue.take().iter().for_each(|packet| push_encoded(&mut payload, packet));
                 payload.into()
             }
             Answer::Noop => Bytes::from_static(NOOP.as_bytes()),

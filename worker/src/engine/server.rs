@@ -26,9 +26,11 @@ use crate::{
     control::Outbox,
     protocol::{
         Encoded,
+        batch::Batch,
         deadlines::Deadlines,
         engine_packet::{OpenPacket, Packet, PacketError},
         heartbeat::Rhythm,
+        queue::Item,
         session::{Action, CloseReason, Sent, Session, Settings, Transport},
     },
 };
@@ -127,8 +129,29 @@ impl Engine {
         self.0.turn.note_sent();
         let state = &mut *self.0.state.borrow_mut();
         for key in sessions {
-            self.send_one(state, key, packet);
+            self.send_one(state, key, packet.clone().into());
         }
+    }
+
+    /// Sends a packet to many sessions, as the first of a batch for exactly these.
+    pub fn send_batch(&self, sessions: impl IntoIterator<Item = SessionKey>, packet: &Encoded) -> Rc<Batch> {
+        self.0.turn.note_sent();
+        let state = &mut *self.0.state.borrow_mut();
+        let batch = Batch::new(packet);
+        let recipients = sessions.into_iter().filter(|key| self.send_one(state, *key, Item::Batch(batch.clone()))).count();
+        batch.set_recipients(recipients);
+        batch
+    }
+
+    /// Sends a packet to the sessions that a batch was sent to. False if one of them has been sent something else meanwhile, or
+    /// has read the batch: then another is due.
+    pub fn append(&self, batch: &Batch, packet: &Encoded) -> bool {
+        let appended = batch.append(packet);
+        if appended {
+            self.0.turn.note_sent();
+            add(&self.0.counters.packets_out, batch.recipients());
+        }
+        appended
     }
 
     /// Sends a packet if it can be written in this turn, else drops it.
@@ -145,7 +168,7 @@ impl Engine {
                 entry.session.takes_now(entry.socket.as_ref().is_some_and(|socket| socket.is_blocked()))
             });
             if takes {
-                self.send_one(state, key, packet);
+                self.send_one(state, key, packet.clone().into());
             }
         }
     }
@@ -295,12 +318,14 @@ impl Engine {
         }
     }
 
-    fn send_one(&self, state: &mut State, key: SessionKey, packet: &Encoded) {
-        let Some(entry) = state.sessions.get_mut(key) else { return };
-        match entry.session.send(packet.clone(), &self.0.settings, &mut state.actions) {
+    /// True if it is queued.
+    fn send_one(&self, state: &mut State, key: SessionKey, item: Item) -> bool {
+        let Some(entry) = state.sessions.get_mut(key) else { return false };
+        match entry.session.send(item, &self.0.settings, &mut state.actions) {
             Sent::Queued => {
                 add(&self.0.counters.packets_out, 1);
                 mark(entry, key, &mut state.dirty, &self.0.turn);
+                return true;
             }
             Sent::Dropped => {}
             Sent::Overflow => {
@@ -311,6 +336,7 @@ impl Engine {
                 state.actions = actions;
             }
         }
+        false
     }
 
     /// Does what a session asked for, arms its next deadline, and removes it when nothing more can come of it.

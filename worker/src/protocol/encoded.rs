@@ -122,6 +122,11 @@ impl Encoded {
         Self { wire: Bytes::from_static(b"\x81\x012") }
     }
 
+    /// The frames of several packets, one after another.
+    pub(super) fn joined(wire: Vec<u8>) -> Self {
+        Self { wire: Bytes::from(wire) }
+    }
+
     /// Takes ready-made frames that another worker has encoded.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 //! | `session` | one Engine.IO session: transports, polling rules, upgrade, close |
 //! | `heartbeat` | when a session's ping is due |
 //! | `queue` | what waits for one client, bounded |
+//! | `batch` | packets to the same clients one after another, joined once for all of them |
 //! | `frames` | WebSocket frames from a client |
 //! | `deadlines` | the deadlines of all sessions |
 //! | `socket_packet` | Socket.IO 5: the text packet as a client sends it |
@@ -21,6 +22,7 @@
 pub mod admission;
 mod args;
 pub mod assembly;
+pub mod batch;
 mod binary;
 mod data;
 pub mod deadlines;

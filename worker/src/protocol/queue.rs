@@ -1,8 +1,8 @@
 //! What waits to be sent to one client, bounded.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, rc::Rc};
 
-use super::Encoded;
+use super::{Encoded, batch::Batch};
 
 /// Places that an empty queue keeps, so that a client with a packet now and then allocates once.
 const KEPT_PLACES: usize = 8;
@@ -10,8 +10,43 @@ const KEPT_PLACES: usize = 8;
 /// Packets in the order they were sent.
 #[derive(Debug, Default)]
 pub struct Queue {
-    packets: VecDeque<Encoded>,
+    items: VecDeque<Item>,
+    /// Of all items but one that may still grow.
     bytes: usize,
+    /// The last item is a batch that is not counted yet.
+    growing: bool,
+}
+
+/// What is queued at once: one packet, or several that other clients get too.
+#[derive(Debug, Clone)]
+pub enum Item {
+    /// A packet.
+    Packet(Encoded),
+    /// Packets of a room.
+    Batch(Rc<Batch>),
+}
+
+impl Item {
+    /// The packets, which seals a batch.
+    pub fn packets(&self) -> &Encoded {
+        match self {
+            Item::Packet(packet) => packet,
+            Item::Batch(batch) => batch.seal(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Item::Packet(packet) => packet.len(),
+            Item::Batch(batch) => batch.len(),
+        }
+    }
+}
+
+impl From<Encoded> for Item {
+    fn from(packet: Encoded) -> Item {
+        Item::Packet(packet)
+    }
 }
 
 /// The client reads too slowly: what waits for it would exceed the limit.
@@ -19,49 +54,65 @@ pub struct Queue {
 pub struct Overflow;
 
 impl Queue {
-    /// Appends a packet. A single packet may be larger than the limit, else it could never be sent.
-    pub fn push(&mut self, packet: Encoded, limit: usize) -> Result<(), Overflow> {
-        let bytes = self.bytes + packet.len();
+    /// Appends packets. Those queued at once may be larger than the limit, else a large one could never be sent.
+    pub fn push(&mut self, item: Item, limit: usize) -> Result<(), Overflow> {
+        self.seal();
+        let bytes = self.bytes + item.len();
         if bytes > limit && self.bytes > 0 {
             return Err(Overflow);
         }
-        self.bytes = bytes;
-        self.packets.push_back(packet);
+        match item {
+            Item::Packet(_) => self.bytes = bytes,
+            Item::Batch(_) => self.growing = true,
+        }
+        self.items.push_back(item);
         Ok(())
+    }
+
+    /// What waits grows no more, unless something is queued.
+    pub fn seal(&mut self) {
+        if std::mem::take(&mut self.growing)
+            && let Some(last) = self.items.back()
+        {
+            self.bytes += last.packets().len();
+        }
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.packets.is_empty()
+        self.items.is_empty()
     }
 
     /// Bytes that wait, as frames.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        let growing = self.items.back().filter(|_| self.growing);
+        self.bytes + growing.map_or(0, Item::len)
     }
 
-    /// How many packets wait.
+    /// How many items wait.
     pub fn len(&self) -> usize {
-        self.packets.len()
+        self.items.len()
     }
 
-    /// The packets that wait.
+    /// The packets that wait, those queued at once as one.
     pub fn iter(&self) -> impl Iterator<Item = &Encoded> {
-        self.packets.iter()
+        self.items.iter().map(Item::packets)
     }
 
-    /// Removes the first packet: it was sent.
-    pub fn pop(&mut self) -> Option<Encoded> {
-        let packet = self.packets.pop_front()?;
-        self.bytes -= packet.len();
-        if self.packets.is_empty() && self.packets.capacity() > KEPT_PLACES {
-            self.packets.shrink_to(KEPT_PLACES / 2);
+    /// Removes the first item: it was sent.
+    pub fn pop(&mut self) -> Option<Item> {
+        self.seal();
+        let item = self.items.pop_front()?;
+        self.bytes -= item.len();
+        if self.items.is_empty() && self.items.capacity() > KEPT_PLACES {
+            self.items.shrink_to(KEPT_PLACES / 2);
         }
-        Some(packet)
+        Some(item)
     }
 
     /// Takes all.
     pub fn take(&mut self) -> Queue {
+        self.seal();
         std::mem::take(self)
     }
 }
@@ -70,8 +121,53 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn packet(bytes: usize) -> Encoded {
-        Encoded::engine(&"x".repeat(bytes - 2))
+    fn packet(bytes: usize) -> Item {
+        Encoded::engine(&"x".repeat(bytes - 2)).into()
+    }
+
+    fn texts(queue: &Queue) -> Vec<String> {
+        let parts = queue.iter().flat_map(|packets| packets.parts());
+        parts.map(|part| String::from_utf8_lossy(part.payload).into_owned()).collect()
+    }
+
+    #[test]
+    fn a_batch_grows_in_every_queue_until_something_is_queued_behind_it() {
+        let (mut one, mut other) = (Queue::default(), Queue::default());
+        let batch = Batch::new(&Encoded::engine("a"));
+        for queue in [&mut one, &mut other] {
+            assert_eq!(queue.push(Item::Batch(batch.clone()), 100), Ok(()));
+        }
+        assert!(batch.append(&Encoded::engine("b")));
+        assert_eq!((one.bytes(), other.bytes()), (6, 6));
+        assert_eq!(other.push(Encoded::engine("c").into(), 100), Ok(()));
+        assert!(!batch.append(&Encoded::engine("d")), "it would come before what was queued earlier");
+        assert_eq!((texts(&one), texts(&other)), (vec!["a".into(), "b".into()], vec!["a".into(), "b".into(), "c".into()]));
+        assert_eq!((one.bytes(), other.bytes()), (6, 9));
+        assert_eq!(one.pop().map(|item| item.len()), Some(6));
+        assert_eq!((one.bytes(), one.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_was_taken_or_sealed_grows_no_more() {
+        let ends: [fn(&mut Queue); 3] = [|queue| drop(queue.take()), Queue::seal, |queue| drop(queue.pop())];
+        for end in ends {
+            let mut queue = Queue::default();
+            let batch = Batch::new(&Encoded::engine("a"));
+            assert_eq!(queue.push(Item::Batch(batch.clone()), 100), Ok(()));
+            end(&mut queue);
+            assert!(!batch.append(&Encoded::engine("b")));
+        }
+    }
+
+    #[test]
+    fn a_batch_counts_as_it_is_when_the_limit_is_looked_at() {
+        let mut queue = Queue::default();
+        let batch = Batch::new(&Encoded::engine("a"));
+        assert_eq!(queue.push(Item::Batch(batch.clone()), 10), Ok(()));
+        while batch.len() < 12 {
+            assert!(batch.append(&Encoded::engine("a")));
+        }
+        assert_eq!(queue.push(Encoded::engine("b").into(), 10), Err(Overflow));
     }
 
     #[test]
@@ -79,7 +175,7 @@ mod tests {
         let mut queue = Queue::default();
         assert_eq!(queue.push(packet(120), 100), Ok(()));
         assert_eq!(queue.push(packet(2), 100), Err(Overflow));
-        assert_eq!(queue.pop().map(|packet| packet.len()), Some(120));
+        assert_eq!(queue.pop().map(|item| item.len()), Some(120));
         assert_eq!(queue.push(packet(60), 100), Ok(()));
         assert_eq!(queue.push(packet(40), 100), Ok(()));
         assert_eq!(queue.push(packet(2), 100), Err(Overflow));
@@ -93,7 +189,81 @@ mod tests {
             assert_eq!(queue.push(packet(2), usize::MAX), Ok(()));
         }
         while queue.pop().is_some() {}
-        assert!(queue.packets.capacity() <= KEPT_PLACES);
+        assert!(queue.items.capacity() <= KEPT_PLACES);
         assert_eq!(queue.bytes(), 0);
+    }
+
+    /// Clients, groups of them with their last batch, and what each client should get.
+    struct World {
+        queues: Vec<Queue>,
+        groups: Vec<(Vec<usize>, Option<Rc<Batch>>)>,
+        due: Vec<Vec<String>>,
+        sent: usize,
+    }
+
+    impl World {
+        fn next(&mut self, to: &[usize]) -> Encoded {
+            let text = self.sent.to_string();
+            self.sent += 1;
+            to.iter().for_each(|&client| self.due[client].push(text.clone()));
+            Encoded::engine(&text)
+        }
+
+        fn step(&mut self, rng: &mut fastrand::Rng) {
+            let (client, group) = (rng.usize(..self.queues.len()), rng.usize(..self.groups.len()));
+            match rng.u8(..20) {
+                0 => {
+                    let packet = self.next(&[client]);
+                    assert_eq!(self.queues[client].push(packet.into(), usize::MAX), Ok(()));
+                }
+                1 => self.read(client),
+                2 => {
+                    let (members, batch) = &mut self.groups[group];
+                    match members.iter().position(|&member| member == client) {
+                        Some(at) => drop(members.swap_remove(at)),
+                        None => members.push(client),
+                    }
+                    *batch = None;
+                }
+                _ => {
+                    let members = self.groups[group].0.clone();
+                    let packet = self.next(&members);
+                    if !self.groups[group].1.as_ref().is_some_and(|batch| batch.append(&packet)) {
+                        let batch = Batch::new(&packet);
+                        for member in members {
+                            assert_eq!(self.queues[member].push(Item::Batch(batch.clone()), usize::MAX), Ok(()));
+                        }
+                        self.groups[group].1 = Some(batch);
+                    }
+                }
+            }
+        }
+
+        fn read(&mut self, client: usize) {
+            let queue = &mut self.queues[client];
+            let (bytes, texts) = (queue.bytes(), texts(queue));
+            assert_eq!(texts, std::mem::take(&mut self.due[client]));
+            assert_eq!(queue.iter().map(Encoded::len).sum::<usize>(), bytes);
+            while queue.pop().is_some() {}
+            assert_eq!(queue.bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn everybody_gets_what_was_sent_to_him_in_order_however_batches_and_packets_mix() {
+        for seed in 0..300 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let clients = rng.usize(1..6);
+            let mut world = World {
+                queues: (0..clients).map(|_| Queue::default()).collect(),
+                groups: vec![(Vec::new(), None); rng.usize(1..4)],
+                due: vec![Vec::new(); clients],
+                sent: 0,
+            };
+            for _ in 0..300 {
+                world.step(&mut rng);
+            }
+            (0..clients).for_each(|client| world.read(client));
+        }
     }
 }

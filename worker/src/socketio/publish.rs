@@ -5,6 +5,7 @@ use roomd_wire::BusHealth;
 
 use super::{
     Io, MAX_ROOM_NAME_BYTES,
+    rooms::BatchSlot,
     server::{Inner, count},
 };
 use crate::{
@@ -46,10 +47,17 @@ impl Inner {
     ) {
         let state = self.state.borrow();
         let members = &state.namespaces[usize::from(namespace)];
+        let slot = members.rooms.batch(rooms, except).filter(|_| !volatile);
+        if let Some(last) = slot.and_then(BatchSlot::get)
+            && self.engine.append(&last, packet)
+        {
+            return;
+        }
         let sessions = members.rooms.select(rooms, except).map(|member| members.sockets[member as usize].session);
-        match volatile {
-            false => self.engine.send_many(sessions, packet),
-            true => self.engine.send_many_volatile(sessions, packet),
+        match slot {
+            Some(slot) => slot.set(&self.engine.send_batch(sessions, packet)),
+            None if volatile => self.engine.send_many_volatile(sessions, packet),
+            None => self.engine.send_many(sessions, packet),
         }
     }
 

@@ -2,13 +2,17 @@
 //!
 //! Every socket is in the room of its own id without an entry here: that room is found by [`Rooms::own`].
 
-use std::{cell::Cell, rc::Rc};
+use std::{
+    cell::Cell,
+    rc::{Rc, Weak},
+};
 
 use rustc_hash::FxHashMap;
 use slab::Slab;
 use smallvec::SmallVec;
 
 use super::SocketId;
+use crate::protocol::batch::Batch;
 pub use crate::protocol::membership::Member;
 
 /// The most rooms that one socket can be in: what a client can make an application join is bounded.
@@ -30,12 +34,39 @@ pub struct Rooms {
     members: Vec<Option<Joined>>,
     /// Raised for each selection, so that marks of earlier ones mean nothing.
     epoch: Cell<u32>,
+    /// For all sockets.
+    batch: BatchSlot,
+}
+
+/// The last batch that was sent to all members of a room, as long as they are its members.
+#[derive(Default)]
+pub struct BatchSlot(Cell<Weak<Batch>>);
+
+impl BatchSlot {
+    /// The batch, if it still waits for somebody.
+    pub fn get(&self) -> Option<Rc<Batch>> {
+        let last = self.0.take();
+        let batch = last.upgrade();
+        self.0.set(last);
+        batch
+    }
+
+    /// Remembers a batch.
+    pub fn set(&self, batch: &Rc<Batch>) {
+        self.0.set(Rc::downgrade(batch));
+    }
+
+    /// The members have changed.
+    fn clear(&self) {
+        self.0.take();
+    }
 }
 
 struct Room {
     name: Rc<str>,
     /// As many as fit into the space of a pointer and a capacity.
     members: SmallVec<[Member; 4]>,
+    batch: BatchSlot,
 }
 
 #[derive(Default)]
@@ -70,6 +101,7 @@ pub enum Change {
 impl Rooms {
     /// A socket is there, in the room of its own id.
     pub fn add(&mut self, member: Member, id: SocketId) {
+        self.batch.clear();
         self.own.insert(id, member);
         let at = member as usize;
         if self.members.len() <= at {
@@ -80,6 +112,7 @@ impl Rooms {
 
     /// A socket is gone. Calls back with each room that ended with it.
     pub fn remove(&mut self, member: Member, id: SocketId, mut deleted: impl FnMut(&str)) {
+        self.batch.clear();
         self.own.remove(&id);
         let Some(joined) = self.members.get_mut(member as usize).and_then(Option::take) else { return };
         for place in joined.rooms {
@@ -112,12 +145,13 @@ impl Rooms {
             Some(room) => (room, Change::Moved),
             None => {
                 let name: Rc<str> = name.into();
-                let room = self.rooms.insert(Room { name: name.clone(), members: SmallVec::new() }) as u32;
+                let room = self.rooms.insert(Room { name: name.clone(), members: SmallVec::new(), batch: BatchSlot::default() }) as u32;
                 self.names.insert(name, room);
                 (room, Change::Created)
             }
         };
-        let members = &mut self.rooms[room as usize].members;
+        let Room { members, batch, .. } = &mut self.rooms[room as usize];
+        batch.clear();
         joined.rooms.push(Place { room, at: members.len() as u32 });
         members.push(member);
         change
@@ -135,7 +169,8 @@ impl Rooms {
     }
 
     fn leave_place(&mut self, Place { room, at }: Place, deleted: &mut impl FnMut(&str)) {
-        let members = &mut self.rooms[room as usize].members;
+        let Room { members, batch, .. } = &mut self.rooms[room as usize];
+        batch.clear();
         members.swap_remove(at as usize);
         if let Some(&moved) = members.get(at as usize) {
             // The last one has taken the free place.
@@ -190,6 +225,18 @@ impl Rooms {
         all.chain(some).filter(move |member| {
             !marked || self.joined(*member).is_some_and(|joined| joined.mark.replace(epoch) != epoch)
         })
+    }
+
+    /// Where the last batch for this selection is remembered; only for one room, or all sockets, without exceptions.
+    pub fn batch<N: AsRef<str>>(&self, rooms: &[N], except: &[N]) -> Option<&BatchSlot> {
+        match (rooms, except) {
+            ([], []) => Some(&self.batch),
+            // One whose name is a socket's id has that socket for a member too.
+            ([name], []) if SocketId::parse(name.as_ref()).is_none() => {
+                self.names.get(name.as_ref()).map(|&room| &self.rooms[room as usize].batch)
+            }
+            _ => None,
+        }
     }
 
     fn members_of(&self, name: &str) -> impl Iterator<Item = Member> {

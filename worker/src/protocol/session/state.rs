@@ -7,7 +7,7 @@ use crate::protocol::{
     Encoded,
     engine_packet::{PROBE, Packet},
     heartbeat::{Beat, Heartbeat},
-    queue::{Overflow, Queue},
+    queue::{Item, Overflow, Queue},
 };
 
 /// How long an orderly end waits for a poll.
@@ -126,12 +126,12 @@ impl Session {
         }
     }
 
-    /// Queues a packet for the client.
-    pub fn send(&mut self, packet: Encoded, settings: &Settings, out: &mut Vec<Action>) -> Sent {
+    /// Queues packets for the client.
+    pub fn send(&mut self, packets: impl Into<Item>, settings: &Settings, out: &mut Vec<Action>) -> Sent {
         if !self.is_open() {
             return Sent::Dropped;
         }
-        match self.queue.push(packet, settings.max_queue_bytes) {
+        match self.queue.push(packets.into(), settings.max_queue_bytes) {
             Ok(()) => Sent::Queued,
             Err(Overflow) => {
                 self.end(CloseReason::TransportError, Ending::Abrupt, Answer::Close, out);
@@ -355,6 +355,7 @@ impl Session {
                     out.push(Action::AbortPost);
                 }
                 let upgrade = *upgrade;
+                self.queue.seal();
                 self.phase = Phase::Farewell { until: now + FAREWELL, upgrade };
                 out.push(Action::Ended(reason));
             }

@@ -338,7 +338,7 @@ impl Model {
     /// The client gets what waits, in order and without gaps.
     fn take(&mut self, session: &mut Session) {
         while let Some(packet) = session.queue().pop() {
-            let text = String::from_utf8(packet.parts().next().unwrap().payload.to_vec()).unwrap();
+            let text = String::from_utf8(packet.packets().parts().next().unwrap().payload.to_vec()).unwrap();
             if let Some(number) = text.strip_prefix('4') {
                 assert_eq!(number.parse(), Ok(self.received), "lost or doubled");
                 self.received += 1;
