@@ -2,7 +2,8 @@
 //! written to, once (design D8).
 //!
 //! A turn ends when all that was ready has been done and nothing new has come of it, so that an idle worker writes at once;
-//! a busy one, to which something new comes all the time, collects for [`LONGEST_TURN`] and then writes more at a time.
+//! a busy one, to which something new comes all the time, collects for [`LONGEST_TURN`] and then writes more at a time; one that
+//! cannot keep up rests between its writes (see [`Pace`]).
 
 use std::{
     cell::{Cell, RefCell},
@@ -14,6 +15,7 @@ use std::{
 };
 
 use super::{
+    pace::Pace,
     server::{Engine, State},
     socket::Written,
 };
@@ -55,6 +57,9 @@ impl Turn {
 /// The task.
 pub(super) async fn run(engine: Engine) {
     let mut scratch = Vec::new();
+    let mut pace = Pace::default();
+    // Packets that were queued before the last round of writing.
+    let mut written = 0;
     loop {
         poll_fn(|cx| {
             let turn = &engine.0.turn;
@@ -74,8 +79,14 @@ pub(super) async fn run(engine: Engine) {
                 break;
             }
         }
+        if let Some(until) = pace.rest(Instant::now()) {
+            tokio::time::sleep_until(until.into()).await;
+        }
         engine.0.turn.scheduled.set(false);
+        let (sessions, packets) = (engine.0.state.borrow().dirty.len(), engine.0.counters.packets_out.get());
+        let begin = Instant::now();
         engine.flush(&mut scratch);
+        pace.wrote(begin, Instant::now(), sessions, packets - std::mem::replace(&mut written, packets));
     }
 }
 

@@ -24,6 +24,7 @@ mod handler;
 mod handshake;
 mod http;
 mod http_io;
+mod pace;
 mod polling;
 mod proxies;
 mod relay;
