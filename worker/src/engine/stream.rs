@@ -7,7 +7,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use rustix::net::{AddressFamily, Shutdown, shutdown, sockopt};
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SendFlags, Shutdown, send, shutdown, sockopt},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream, tcp, unix},
@@ -140,6 +143,15 @@ impl AsyncRead for ReadHalf {
 impl WriteHalf {
     /// Writes what the socket takes now.
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        // Mostly it takes all, and what the runtime knows of the socket lies in memory that nothing else has touched.
+        match send(self.as_fd(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Err(Errno::AGAIN) => self.try_write_noticed(bytes),
+            result => Ok(result?),
+        }
+    }
+
+    /// Writes what the socket takes now; if that is nothing, the runtime takes notice and tells when that changes.
+    fn try_write_noticed(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             WriteHalf::Tcp(half) => half.try_write(bytes),
             WriteHalf::Unix(half) => half.try_write(bytes),
@@ -164,9 +176,13 @@ impl WriteHalf {
 
     /// See [`Stream::shutdown`].
     pub(super) fn shutdown(&self, how: Shutdown) {
-        let _ = match self {
-            WriteHalf::Tcp(half) => shutdown(AsRef::<TcpStream>::as_ref(half).as_fd(), how),
-            WriteHalf::Unix(half) => shutdown(AsRef::<UnixStream>::as_ref(half).as_fd(), how),
-        };
+        let _ = shutdown(self.as_fd(), how);
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            WriteHalf::Tcp(half) => AsRef::<TcpStream>::as_ref(half).as_fd(),
+            WriteHalf::Unix(half) => AsRef::<UnixStream>::as_ref(half).as_fd(),
+        }
     }
 }
