@@ -138,7 +138,8 @@ impl Engine {
         self.0.turn.note_sent();
         let state = &mut *self.0.state.borrow_mut();
         let batch = Batch::new(packet);
-        let recipients = sessions.into_iter().filter(|key| self.send_one(state, *key, Item::Batch(batch.clone()))).count();
+        let recipients =
+            sessions.into_iter().filter(|key| self.send_one(state, *key, Item::Batch(batch.clone()))).count();
         batch.set_recipients(recipients);
         batch
     }

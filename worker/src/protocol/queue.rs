@@ -141,7 +141,10 @@ mod tests {
         assert_eq!((one.bytes(), other.bytes()), (6, 6));
         assert_eq!(other.push(Encoded::engine("c").into(), 100), Ok(()));
         assert!(!batch.append(&Encoded::engine("d")), "it would come before what was queued earlier");
-        assert_eq!((texts(&one), texts(&other)), (vec!["a".into(), "b".into()], vec!["a".into(), "b".into(), "c".into()]));
+        assert_eq!(
+            (texts(&one), texts(&other)),
+            (vec!["a".into(), "b".into()], vec!["a".into(), "b".into(), "c".into()])
+        );
         assert_eq!((one.bytes(), other.bytes()), (6, 9));
         assert_eq!(one.pop().map(|item| item.len()), Some(6));
         assert_eq!((one.bytes(), one.len()), (0, 0));

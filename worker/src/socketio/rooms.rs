@@ -145,7 +145,11 @@ impl Rooms {
             Some(room) => (room, Change::Moved),
             None => {
                 let name: Rc<str> = name.into();
-                let room = self.rooms.insert(Room { name: name.clone(), members: SmallVec::new(), batch: BatchSlot::default() }) as u32;
+                let room = self.rooms.insert(Room {
+                    name: name.clone(),
+                    members: SmallVec::new(),
+                    batch: BatchSlot::default(),
+                }) as u32;
                 self.names.insert(name, room);
                 (room, Change::Created)
             }

@@ -9,6 +9,7 @@ mod hostile;
 mod joining;
 mod leaving;
 mod packets;
+mod rooms_in_order;
 mod single;
 
 use std::{future::Future, rc::Rc, time::Duration};
