@@ -55,8 +55,6 @@ pub fn app() -> App {
 /// Sends a message to a room, on all workers.
 fn say(socket: &Socket, room: &str, user: &str, text: &str) {
     let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-    if let Some(namespace) = socket.io().of(socket.namespace()) {
-        let sent = namespace.sockets().to(room).emit("message", Message { user, text, timestamp });
-        debug_assert!(sent.is_ok(), "a message has a JSON form");
-    }
+    let sent = socket.nsp().sockets().to(room).emit("message", Message { user, text, timestamp });
+    debug_assert!(sent.is_ok(), "a message has a JSON form");
 }

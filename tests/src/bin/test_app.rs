@@ -3,9 +3,7 @@
 
 use std::{cell::RefCell, process::ExitCode, rc::Rc, time::Duration};
 
-use roomd::{
-    Ack, Answers, App, Binary, ConnectError, Connecting, Data, Io, Namespaced, RequestError, ServerAck, Socket,
-};
+use roomd::{Ack, Answers, App, Binary, ConnectError, Connecting, Data, Io, RequestError, ServerAck, Socket};
 use serde_json::{Value, json};
 
 fn main() -> ExitCode {
@@ -65,7 +63,7 @@ fn app() -> App {
                     async move { ack.send((heard.borrow().clone(),)).unwrap() }
                 })
                 .on("bytes", async |socket: Socket, (room, bytes): (String, Binary), ack: Ack| {
-                    of(&socket).sockets().to(&room).emit("bytes", (json!({"before": 1}), bytes)).unwrap();
+                    socket.nsp().sockets().to(&room).emit("bytes", (json!({"before": 1}), bytes)).unwrap();
                     ack.send(true).unwrap();
                 })
                 .on_server_side("hello", move |_: Io, said: Value, ack: ServerAck| {
@@ -118,7 +116,7 @@ async fn echo(socket: Socket, event: Data, ack: Ack) {
         "\"close me\"" => socket.disconnect(true),
         _ if ack.is_wanted() => ack.send_data(&event.without_name()),
         // A socket's id is a room.
-        _ => of(&socket).sockets().to(socket.id()).emit_data(&event),
+        _ => socket.nsp().sockets().to(socket.id()).emit_data(&event),
     }
 }
 
@@ -128,10 +126,6 @@ async fn both(socket: Socket, said: Value, ack: Ack) {
     socket.emit("heard by both", said).unwrap();
 }
 
-fn of(socket: &Socket) -> Namespaced<'_> {
-    socket.io().of(socket.namespace()).unwrap()
-}
-
 /// Calls of the whole cluster. The target is `{"to": […], "except": […], "local": …}`.
 async fn cluster(socket: &Socket, call: &str, target: &Value, args: Value) -> Value {
     let names = |key: &str| -> Vec<String> {
@@ -139,7 +133,7 @@ async fn cluster(socket: &Socket, call: &str, target: &Value, args: Value) -> Va
         names.map(|name| name.as_str().unwrap().to_owned()).collect()
     };
     let (rooms, except) = (names("to"), names("except"));
-    let mut sockets = rooms.iter().fold(of(socket).sockets(), |sockets, room| sockets.to(room));
+    let mut sockets = rooms.iter().fold(socket.nsp().sockets(), |sockets, room| sockets.to(room));
     sockets = except.iter().fold(sockets, |sockets, room| sockets.except(room));
     if target["local"] == true {
         sockets = sockets.local();
@@ -159,9 +153,9 @@ async fn cluster(socket: &Socket, call: &str, target: &Value, args: Value) -> Va
         "join" => json!(sockets.sockets_join(text()).is_ok()),
         "leave" => json!(sockets.sockets_leave(text()).is_ok()),
         "disconnect" => json!(sockets.disconnect_sockets(args[0] == true).is_ok()),
-        "all rooms" => answered(of(socket).all_rooms().await, Value::from),
-        "server emit" => json!(of(socket).server_side_emit(text(), &args[1]).is_ok()),
-        "server emit with ack" => answered(of(socket).server_side_emit_with_ack(text(), &args[1]).await, |answer| {
+        "all rooms" => answered(socket.nsp().all_rooms().await, Value::from),
+        "server emit" => json!(socket.nsp().server_side_emit(text(), &args[1]).is_ok()),
+        "server emit with ack" => answered(socket.nsp().server_side_emit_with_ack(text(), &args[1]).await, |answer| {
             answer.map_or(Value::Null, |data| data.decode().unwrap())
         }),
         other => panic!("{other}"),

@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    Broadcast, Io, SocketId,
+    Broadcast, Io, Namespaced, SocketId,
     ack::{AckError, Awaited},
     apart::Apart,
     rooms::Change,
@@ -39,6 +39,11 @@ impl Socket {
     /// The name of its namespace.
     pub fn namespace(&self) -> &str {
         &self.io.0.declared(self.namespace).name
+    }
+
+    /// Its namespace, in the whole cluster.
+    pub fn nsp(&self) -> Namespaced<'_> {
+        Namespaced::new(&self.io, self.namespace)
     }
 
     /// Whether it is here, in its namespace.

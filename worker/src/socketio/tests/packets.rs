@@ -36,7 +36,7 @@ fn app(log: &Log) -> App {
                     if name == "echo" && ack.is_wanted() {
                         ack.send_data(&event.without_name());
                     } else if name == "echo" {
-                        socket.io().of("/").unwrap().sockets().to(socket.id()).local().emit_data(&event);
+                        socket.nsp().sockets().to(socket.id()).local().emit_data(&event);
                     }
                 })
                 .on("ask", async |socket: Socket, (): (), _: Ack| {
