@@ -32,6 +32,14 @@ answer({
       });
     });
   },
+  // As a component that is mounted twice does it, on the connection that another client has. Does not wait.
+  connectTwice({ name, on, namespace, auth }) {
+    const socket = clients.get(on).socket.io.socket(namespace, { auth });
+    const client = { socket, events: [], log: [] };
+    clients.set(name, client);
+    socket.on("connect", () => client.log.push({ connect: socket.id }));
+    socket.disconnect().connect();
+  },
   emit({ name, event, args }) {
     clients.get(name).socket.emit(event, ...unpacked(args || []));
   },

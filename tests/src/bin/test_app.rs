@@ -5,6 +5,7 @@ use std::{cell::RefCell, process::ExitCode, rc::Rc, time::Duration};
 
 use roomd::{Ack, Answers, App, Binary, ConnectError, Connecting, Data, Io, RequestError, ServerAck, Socket};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 fn main() -> ExitCode {
     roomd::run(|| {
@@ -36,6 +37,8 @@ fn fail_if_told() {
 fn app() -> App {
     let heard: Rc<RefCell<Vec<Value>>> = Rc::default();
     let of_servers = heard.clone();
+    let door: Rc<Notify> = Rc::default();
+    let opened = door.clone();
     App::new()
         .namespace("/", |namespace| {
             namespace.on_connect(async |socket: Socket| hello(&socket)).on_any(echo).on("both", both)
@@ -45,7 +48,11 @@ fn app() -> App {
         })
         .namespace("/test", |namespace| {
             namespace
-                .use_middleware(doorkeeper)
+                .use_middleware(move |connecting: Connecting| doorkeeper(connecting, door.clone()))
+                .on("open the door", move |_: Socket, (): (), ack: Ack| {
+                    opened.notify_waiters();
+                    async move { ack.send(true).unwrap() }
+                })
                 .on("join", async |socket: Socket, room: String, ack: Ack| ack.send(socket.join(&room)).unwrap())
                 .on("leave", async |socket: Socket, room: String, ack: Ack| {
                     socket.leave(&room);
@@ -90,12 +97,15 @@ async fn guard(connecting: Connecting) -> Result<(), ConnectError> {
     Err(ConnectError { message: "not authorized".into(), data: Some(json!({"hint": "say the words"})) })
 }
 
-/// Joins the rooms that the client asks for, and then lets it in unless it says no.
-async fn doorkeeper(Connecting { socket, auth }: Connecting) -> Result<(), ConnectError> {
+/// Joins the rooms that the client asks for, and then lets it in unless it says no; if it wants to wait, once the door is opened.
+async fn doorkeeper(Connecting { socket, auth }: Connecting, door: Rc<Notify>) -> Result<(), ConnectError> {
     for room in auth["rooms"].as_array().into_iter().flatten() {
         assert!(socket.join(room.as_str().unwrap()));
     }
-    tokio::task::yield_now().await;
+    match auth["wait"] == true {
+        true => door.notified().await,
+        false => tokio::task::yield_now().await,
+    }
     if auth["no"] == true { Err(ConnectError::new("as the client wants")) } else { Ok(()) }
 }
 

@@ -176,6 +176,38 @@ fn rooms_that_middleware_joins_hold_if_it_lets_the_client_in() {
     });
 }
 
+#[test]
+fn a_client_that_connects_twice_in_one_breath_has_one_socket() {
+    let cluster = Cluster::build(1).program("test_app").start();
+    for transports in TRANSPORTS {
+        let (mut node, options) = (Node::start("clients.mjs", &[]), json!({"transports": transports}));
+        connect(&mut node, "a", &cluster.url(), &options, json!({}));
+        connect(&mut node, "b", &format!("{}/test", cluster.url()), &options, json!({}));
+        let auth = json!({"wait": true});
+        node.ask(json!({"do": "connectTwice", "name": "c", "on": "a", "namespace": "/test", "auth": auth}));
+        // On the same connection, so behind both.
+        assert_eq!(ask(&mut node, "echo", json!([1])), 1);
+        let from_b = |node: &mut Node, event: &str, args: Value| {
+            node.ask(json!({"do": "ask", "name": "b", "event": event, "args": args}))
+        };
+        from_b(&mut node, "open the door", json!([]));
+        let state =
+            node.eventually("it is in", &json!({"do": "state", "name": "c"}), |state| state["connected"] == true);
+        let there = |node: &mut Node| {
+            let found = from_b(node, "cluster", json!(["fetch", {}, []]));
+            let ids: Vec<_> = found["answers"].as_array().unwrap().iter().map(|one| one["id"].clone()).collect();
+            ids
+        };
+        let ids = there(&mut node);
+        assert!(ids.len() == 2 && ids.contains(&state["id"]), "{ids:?}");
+        node.ask(json!({"do": "disconnect", "name": "c"}));
+        eventually("nothing is left of it", || (there(&mut node).len() == 1).then_some(()));
+        assert_eq!(node.ask(json!({"do": "state", "name": "c"}))["log"], json!([{"connect": state["id"]}]));
+        let state = node.ask(json!({"do": "state", "name": "a"}));
+        assert_eq!(state["log"].as_array().unwrap().len(), 1, "the connection stayed: {state}");
+    }
+}
+
 /// One client that does not read, among those that do: it is closed, they hear everything, and the process does not grow.
 #[test]
 fn a_client_that_does_not_read_is_closed_and_slows_nobody() {
