@@ -33,5 +33,5 @@ pub mod router;
 
 pub use balancer::{Balancer, BalancerConfig, BalancerStats};
 pub use handover::WorkerLink;
-pub use listener::{ListenAddress, ListenError, Listener, NotAnAddress};
+pub use listener::{ListenAddress, ListenError, Listener};
 pub use refusal::Refusal;

@@ -36,7 +36,7 @@ async fn run_out() {
         worker_wait: Duration::from_secs(10),
         max_waiting: 10,
     });
-    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = Listener::bind(&ListenAddress::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
     let ListenAddress::Tcp(address) = listener.local_address().unwrap() else { unreachable!() };
     tokio::task::spawn_local(balancer.clone().serve(listener));
     let (link, theirs) = WorkerLink::pair().unwrap();

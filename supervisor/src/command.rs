@@ -1,7 +1,7 @@
 //! What the control socket and the admin listener ask of the supervise loop.
 //!
 //! One task decides: everything that wants to know or to change something sends a [`Command`] over [`Commands`] and waits
-//! for the answer. The loop may answer at once (`Status`, `Kill`) or when the thing is done (`Reload`, `Scale`, `Stop`);
+//! for the answer. The loop may answer at once (`Status`, `Kill`, `Stop`) or when the thing is done (`Reload`, `Scale`);
 //! an answer that nobody waits for any more is dropped.
 
 use roomd_wire::Slot;

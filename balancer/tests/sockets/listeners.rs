@@ -9,7 +9,7 @@ use tokio::{
     task::spawn_local,
 };
 
-use crate::world::{Worker, World, config, finish, listen, run, worker_id};
+use crate::world::{Worker, World, config, finish, listen, listen_tcp, run, worker_id};
 
 const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -20,15 +20,13 @@ fn clients_of_all_kinds_of_listeners_are_served_side_by_side() {
         Worker::ready(&world.balancer, worker_id(0, 1)).serve();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("public.sock");
-        listen(&world.balancer, &format!("unix:{}", path.display()));
+        listen(&world.balancer, &ListenAddress::Unix(path.clone()));
         assert!(std::fs::metadata(&path).unwrap().file_type().is_socket());
 
         let mut addresses = vec![world.address];
         // A host may have no IPv6.
-        if std::net::TcpListener::bind("[::1]:0").is_ok()
-            && let ListenAddress::Tcp(address) = listen(&world.balancer, "[::1]:0")
-        {
-            addresses.push(address);
+        if std::net::TcpListener::bind("[::1]:0").is_ok() {
+            addresses.push(listen_tcp(&world.balancer, "[::1]:0"));
         }
         for address in addresses {
             let mut client = TcpStream::connect(address).await.unwrap();
@@ -72,7 +70,7 @@ fn an_adopted_listener_is_served() {
 fn a_listener_whose_serving_is_dropped_is_closed() {
     run(async {
         let world = World::new(config());
-        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = Listener::bind(&ListenAddress::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
         let ListenAddress::Tcp(address) = listener.local_address().unwrap() else { unreachable!() };
         let serving = spawn_local(world.balancer.clone().serve(listener));
         drop(TcpStream::connect(address).await.unwrap());

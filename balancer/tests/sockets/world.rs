@@ -61,7 +61,7 @@ impl World {
     /// A balancer that listens on a TCP port of its own.
     pub fn new(config: BalancerConfig) -> World {
         let balancer = Balancer::new(config);
-        let ListenAddress::Tcp(address) = listen(&balancer, "127.0.0.1:0") else { unreachable!() };
+        let address = listen_tcp(&balancer, "127.0.0.1:0");
         World { balancer, address }
     }
 
@@ -79,8 +79,16 @@ impl World {
 }
 
 /// Listens on one more address; gives the one it really has.
-pub fn listen(balancer: &Rc<Balancer>, address: &str) -> ListenAddress {
-    let listener = Listener::bind(&address.parse().unwrap()).unwrap();
+pub fn listen_tcp(balancer: &Rc<Balancer>, address: &str) -> SocketAddr {
+    match listen(balancer, &ListenAddress::Tcp(address.parse().unwrap())) {
+        ListenAddress::Tcp(address) => address,
+        ListenAddress::Unix(path) => unreachable!("{}", path.display()),
+    }
+}
+
+/// As [`listen_tcp`], on any kind of address.
+pub fn listen(balancer: &Rc<Balancer>, address: &ListenAddress) -> ListenAddress {
+    let listener = Listener::bind(address).unwrap();
     let address = listener.local_address().unwrap();
     spawn_local(balancer.clone().serve(listener));
     address

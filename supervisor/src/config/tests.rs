@@ -278,7 +278,7 @@ fn a_flag_wins_over_the_environment_that_over_the_file_and_that_over_the_default
 
     sources.flags = Flags {
         config: None,
-        listen: vec!["127.0.0.1:4".parse().unwrap()],
+        listen: vec![ListenAddress::Tcp(([127, 0, 0, 1], 4).into())],
         workers: Some(Workers::Count(3)),
         redis: Some(OrOff::On("redis://flag".into())),
         admin: Some("127.0.0.1:13".parse().unwrap()),
