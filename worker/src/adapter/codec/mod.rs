@@ -9,6 +9,7 @@
 //! | `response` | what servers answer |
 //! | `from_json`, `to_json` | arguments to MessagePack and back |
 //! | `msgpack` | the pieces of MessagePack |
+//! | `error` | why a message is not read or not sent, and how long one may be |
 //! | `date` | JavaScript's dates as text |
 //! | `poison` | which messages end a Node server: a check on all that we send, in debug builds |
 //!
@@ -18,6 +19,7 @@
 mod broadcast;
 mod channel;
 mod date;
+mod error;
 mod from_json;
 mod msgpack;
 #[cfg(any(test, debug_assertions))]
@@ -36,52 +38,7 @@ mod vectors;
 pub use broadcast::{Broadcast, Packet, encode_broadcast, sender};
 pub use channel::{Channels, Incoming, random_id};
 pub use date::js_date;
+pub use error::{MAX_MESSAGE_BYTES, ReadError, WriteError};
 pub use request::{Request, RequestBody};
 pub use response::{RemoteHandshake, RemoteSocket, Response, ResponseBody};
 pub use target::{Flags, MAX_ROOMS, Room, Selector};
-
-use thiserror::Error;
-
-/// Longest message that is read or written. Clients send 1 MB at most unless told otherwise; this is what keeps a
-/// hostile message (text grows sixfold when escaped) from filling memory. The official adapter has no limit, but Redis has:
-/// as it comes, it disconnects each subscriber for whom 32 MB wait, so that one longer answer would cut off all servers. With
-/// its channel's name it fits into a frame of the embedded bus, too.
-///
-/// What it means in practice: a server with about 15,000 clients, whose handshakes take a kilobyte each, cannot answer a
-/// `fetchSockets` for all of them. It then says so: see [`ResponseBody::TooLong`].
-pub const MAX_MESSAGE_BYTES: usize = (16 << 20) - (64 << 10);
-
-/// Why a message from another server is not used. The sender is not known to be wrong: Node ignores the same ones, or
-/// ends because of them.
-#[derive(Debug, Error)]
-pub enum ReadError {
-    /// Neither the JSON nor the MessagePack that it should be.
-    #[error("read the message as {0}")]
-    Malformed(&'static str),
-    /// Longer than [`MAX_MESSAGE_BYTES`], too deep, or with too many rooms or byte strings.
-    #[error("read the message, which has too much {0}")]
-    TooMuch(&'static str),
-    /// A field is missing or of the wrong type.
-    #[error("find a usable {0:?} in the message")]
-    Field(&'static str),
-    /// A request of a type that this version does not know; Node ignores it too.
-    #[error("understand a request of type {0}")]
-    UnknownType(u64),
-    /// A packet that clients would close the connection for.
-    #[error("hand the packet on, clients would refuse it")]
-    Harmful,
-}
-
-/// Why a message is not sent.
-#[derive(Debug, Error)]
-pub enum WriteError {
-    /// Longer than [`MAX_MESSAGE_BYTES`].
-    #[error("publish a message of {0} bytes or more: {MAX_MESSAGE_BYTES} are the most")]
-    TooLong(usize),
-    /// Not an array that begins with a name clients accept.
-    #[error("publish arguments that do not begin with the name of an event")]
-    NotAnEvent,
-    /// A name that the other servers use themselves, or that would end a Node server without a listener for it.
-    #[error("emit to servers an event with the reserved name {0:?}")]
-    ReservedServerEvent(String),
-}
