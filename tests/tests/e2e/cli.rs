@@ -251,21 +251,25 @@ fn a_cluster_stops_on_command_and_by_a_signal() {
 
 #[test]
 fn a_second_signal_ends_all_at_once() {
-    let mut cluster = Cluster::build(2).config("[cluster]\ngrace = \"1h\"\n").start();
-    let mut node = Node::start("clients.mjs", &[]);
-    // The first client of each worker is closed at once, the others spread over the grace.
-    for number in 0..6 {
-        let options = json!({"transports": ["websocket"], "reconnection": false});
-        node.connect(&format!("c{number}"), &cluster.url(), options);
+    // Two different ones are never one to the kernel, so nothing need happen between them.
+    for (second, at_once) in [(Signal::SIGTERM, false), (Signal::SIGINT, true)] {
+        let mut cluster = Cluster::build(2).config("[cluster]\ngrace = \"1h\"\n").start();
+        let mut node = Node::start("clients.mjs", &[]);
+        // The first client of each worker is closed at once, the others spread over the grace.
+        for number in 0..6 {
+            let options = json!({"transports": ["websocket"], "reconnection": false});
+            node.connect(&format!("c{number}"), &cluster.url(), options);
+        }
+        let pids = cluster.worker_pids();
+        cluster.signal(Signal::SIGTERM);
+        if !at_once {
+            cluster.eventually("it stops", |status| (status["supervisor"]["state"] == "stopping").then_some(()));
+        }
+        cluster.signal(second);
+        cluster.await_end(Duration::from_secs(5));
+        assert!(cluster.log().contains("a second signal"));
+        assert!(pids.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()));
     }
-    let pids = cluster.worker_pids();
-    cluster.signal(Signal::SIGTERM);
-    cluster.eventually("it stops", |status| (status["supervisor"]["state"] == "stopping").then_some(()));
-    cluster.signal(Signal::SIGTERM);
-    cluster.await_end(Duration::from_secs(5));
-    eventually("the workers are gone", || {
-        pids.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()).then_some(())
-    });
 }
 
 /// The processes that a process is the parent of, zombies as well.
