@@ -66,7 +66,8 @@ pub struct BalancerStats {
     pub waiting_for_worker: u64,
     /// Connections that a worker acknowledged.
     pub handed_over: u64,
-    /// Connections taken back, to be given to another worker, because the first died before it acknowledged.
+    /// Connections taken back, to be given to another worker, because the first died before it acknowledged, or had no
+    /// descriptor left.
     pub handed_over_again: u64,
     /// Connections moved from one worker to another.
     pub moved: u64,

@@ -78,7 +78,7 @@ pub struct Figures {
     pub accepted: u64,
     /// Connections that a worker acknowledged.
     pub handed_over: u64,
-    /// Connections taken back because the worker died before it acknowledged.
+    /// Connections taken back because the worker died before it acknowledged, or had no descriptor left.
     pub taken_back: u64,
     /// Connections moved from one worker to another.
     pub moved: u64,
@@ -255,7 +255,10 @@ impl Router {
             let elsewhere = !known.has_home && known.tries < MAX_TRIES;
             self.backends.refuse(by);
             match elsewhere.then(|| self.backends.choose_with_room()).flatten() {
-                Some(to) => self.assign_to(connection, to),
+                Some(to) => {
+                    self.figures.taken_back += 1;
+                    self.assign_to(connection, to);
+                }
                 None => self.refuse(connection, Refusal::OutOfDescriptors),
             }
         }

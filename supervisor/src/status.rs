@@ -194,7 +194,7 @@ pub struct BalancerStatus {
     pub waiting_for_worker: u64,
     /// Connections handed over and acknowledged.
     pub handed_over: u64,
-    /// Connections handed to another worker because the first died before it acknowledged.
+    /// Connections handed to another worker because the first died before it acknowledged, or had no descriptor left.
     pub handed_over_again: u64,
     /// Connections moved from one worker to another.
     pub moved: u64,

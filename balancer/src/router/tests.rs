@@ -113,6 +113,7 @@ fn what_a_worker_could_not_take_goes_to_one_that_can_or_is_answered_here() {
     assert!(!router.close(worker(1), new));
     assert_eq!(actions(&mut router), [refuse(new)]);
     assert_eq!((router.live(worker(0)), router.open_connections()), (0, 1));
+    assert_eq!(router.figures().taken_back, 1);
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn balancer(status: &Status) -> Vec<MetricFamily> {
         ),
         counter(
             "roomd_connections_handed_over_again_total",
-            "Connections given to another worker because the first died before it took them over.",
+            "Connections given to another worker because the first died before it took them over, or could not.",
             total(balancer.handed_over_again),
         ),
         counter(
