@@ -55,15 +55,21 @@ impl Load {
         })
     }
 
-    /// Connects `count` more clients and waits until each has its socket; `room_of` tells the place in a room that a
+    /// Connects `count` more clients to the addresses by turns and waits until each has its socket; `room_of` tells the place in a room that a
     /// client's request names (the floor programs go by that).
-    pub fn connect(&mut self, server: SocketAddr, count: usize, room_of: impl Fn(usize) -> usize) -> io::Result<()> {
-        assert!(server.ip().is_loopback(), "the load goes to this machine only");
+    pub fn connect(
+        &mut self,
+        addresses: &[SocketAddr],
+        count: usize,
+        room_of: impl Fn(usize) -> usize,
+    ) -> io::Result<()> {
+        assert!(addresses.iter().all(|address| address.ip().is_loopback()), "the load goes to this machine only");
         let wanted = self.clients.len() + count;
         let deadline = Instant::now() + PATIENCE;
         while self.open < wanted {
             while self.clients.len() < wanted && self.clients.len() - self.open < CONNECTING_AT_ONCE {
                 let index = self.clients.len();
+                let server = addresses[index % addresses.len()];
                 let mut stream = TcpStream::connect(server)?;
                 self.poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
                 let request = format!(

@@ -76,17 +76,24 @@ fn run(arguments: &Arguments) -> io::Result<()> {
 fn fan_out(arguments: &Arguments) -> io::Result<()> {
     let time = Duration::from_secs(arguments.seconds);
     println!("server CPU per delivered message, {} clients, {} workers", arguments.clients, arguments.workers);
-    println!("{:>5} {:>10} {:>12} {:>12} {:>7} {:>12}", "room", "offer", "roomd", "floor", "ratio", "deliveries/s");
+    println!(
+        "{:>5} {:>10} {:>12} {:>12} {:>7} {:>12} {:>7} {:>12}",
+        "room", "offer", "roomd", "floor", "ratio", "floor pair", "ratio", "deliveries/s"
+    );
     for &room_size in &arguments.rooms {
         for (name, offer, floor) in [("paced", PACED, "write"), ("saturated", SATURATED, "join")] {
             let ours = fanout::measure(&Server::roomd(arguments.workers)?, arguments.clients, room_size, offer, time)?;
-            let least = Server::floor(floor, &ours.sample)?;
-            let least = fanout::measure(&least, arguments.clients, room_size, offer, time)?;
+            let measure = |server| fanout::measure(&server, arguments.clients, room_size, offer, time);
+            let least = measure(Server::floor(floor, &ours.sample)?)?;
+            let pair = measure(Server::floor_pair(floor, &ours.sample)?)?;
+            let micros = [ours.cpu, least.cpu, pair.cpu].map(|cpu| cpu.as_secs_f64() * 1e6);
             println!(
-                "{room_size:>5} {name:>10} {:>9.2} us {:>9.2} us {:>7.2} {:>12.0}",
-                ours.cpu.as_secs_f64() * 1e6,
-                least.cpu.as_secs_f64() * 1e6,
-                ours.cpu.as_secs_f64() / least.cpu.as_secs_f64().max(1e-9),
+                "{room_size:>5} {name:>10} {:>9.2} us {:>9.2} us {:>7.2} {:>9.2} us {:>7.2} {:>12.0}",
+                micros[0],
+                micros[1],
+                micros[0] / micros[1].max(1e-3),
+                micros[2],
+                micros[0] / micros[2].max(1e-3),
                 ours.rate,
             );
         }

@@ -12,7 +12,7 @@ use crate::process;
 /// A running server and where it listens.
 pub struct Server {
     child: Child,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     folder: Option<tempfile::TempDir>,
 }
 
@@ -41,32 +41,37 @@ impl Server {
             let log = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
             return Err(io::Error::other(format!("roomd did not start: {log}")));
         }
-        Ok(Server { child, address, folder: Some(folder) })
+        Ok(Server { child, addresses: vec![address], folder: Some(folder) })
     }
 
-    /// A floor program: `write` or `join`.
+    /// A floor program of one process: `write` or `join`.
     pub fn floor(mode: &str, frame: &[u8]) -> io::Result<Server> {
-        let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
-        Server::printing_its_address(Command::new(beside_this("floor")?).args([mode, &hex]))
+        Server::printing_addresses(Command::new(beside_this("floor")?).args([mode, &hex(frame)]), 1)
+    }
+
+    /// A floor program of two processes.
+    pub fn floor_pair(mode: &str, frame: &[u8]) -> io::Result<Server> {
+        Server::printing_addresses(Command::new(beside_this("floor")?).args([mode, &hex(frame), "pair"]), 2)
     }
 
     /// A single worker that accepts by itself.
     pub fn single() -> io::Result<Server> {
-        Server::printing_its_address(&mut Command::new(beside_this("single")?))
+        Server::printing_addresses(&mut Command::new(beside_this("single")?), 1)
     }
 
-    fn printing_its_address(command: &mut Command) -> io::Result<Server> {
+    fn printing_addresses(command: &mut Command, count: usize) -> io::Result<Server> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no standard output"))?;
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        let address = line.trim().parse().map_err(|_| io::Error::other(format!("it printed no address: {line:?}")))?;
-        Ok(Server { child, address, folder: None })
+        let no_address = |line| io::Error::other(format!("it printed no address: {line:?}"));
+        let lines = BufReader::new(stdout).lines().take(count);
+        let parse = |line: String| line.parse::<SocketAddr>().map_err(|_| no_address(line));
+        let addresses: io::Result<Vec<_>> = lines.map(|line| line.and_then(parse)).collect();
+        Ok(Server { child, addresses: addresses?, folder: None })
     }
 
-    /// Where clients connect.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where clients connect, by turns.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// Whether a client joins its room by an event, and not by its request.
@@ -95,6 +100,10 @@ fn beside_this(name: &str) -> io::Result<PathBuf> {
         return Err(io::Error::other(format!("{} is missing: cargo build --release --workspace", path.display())));
     }
     Ok(path)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn free_address() -> io::Result<SocketAddr> {

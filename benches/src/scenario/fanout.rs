@@ -36,7 +36,7 @@ pub struct Fanout {
 pub fn measure(server: &Server, clients: usize, room_size: usize, offer: Offer, time: Duration) -> io::Result<Fanout> {
     let mut load = Load::new()?;
     let room_of = |client: usize| client / room_size;
-    load.connect(server.address(), clients, room_of)?;
+    load.connect(server.addresses(), clients, room_of)?;
     for client in (0..clients).filter(|_| server.joins_by_event()) {
         let join = format!("42[\"joinRoom\",\"r{}\"]", room_of(client));
         load.send(client, &client_text(&join))?;

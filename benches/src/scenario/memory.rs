@@ -25,7 +25,7 @@ pub fn measure(server: &Server, steps: &[usize]) -> io::Result<Memory> {
     let mut at = Vec::new();
     let mut load = Load::new()?;
     for &connections in steps {
-        load.connect(server.address(), connections - load.len(), |client| client)?;
+        load.connect(server.addresses(), connections - load.len(), |client| client)?;
         load.settle()?;
         at.push((connections, per_connection(connections)?));
     }
@@ -33,7 +33,7 @@ pub fn measure(server: &Server, steps: &[usize]) -> io::Result<Memory> {
     for _ in 0..3 {
         drop(load);
         load = Load::new()?;
-        load.connect(server.address(), most, |client| client)?;
+        load.connect(server.addresses(), most, |client| client)?;
     }
     // The workers give memory back some seconds after many clients have left.
     let until = Instant::now() + Duration::from_secs(8);
