@@ -31,7 +31,7 @@ impl Pace {
     /// A round of writing is over: `packets` went to `sessions`.
     pub(super) fn wrote(&mut self, begin: Instant, end: Instant, sessions: usize, packets: u64) {
         let rest = ((end - begin) * REST_PER_ROUND).min(LONGEST_REST);
-        let crowded = packets >= CROWDED * sessions as u64;
+        let crowded = sessions > 0 && packets >= CROWDED * sessions as u64;
         self.rest_until = (crowded && rest >= SHORTEST_REST).then(|| end + rest);
     }
 }
@@ -51,6 +51,8 @@ mod tests {
             (200, 100, 1000, 600),
             (100, 50, 1000, 0),
             (0, 0, 0, 0),
+            // Nothing but ends of sessions, or the bus.
+            (1000, 0, 0, 0),
         ] {
             let mut pace = Pace::default();
             assert_eq!(pace.rest(begin), None);

@@ -70,6 +70,11 @@ impl Engine {
         self.incoming(key, Ok(Packet::Close));
     }
 
+    /// Whether ends of sessions wait for the end of a turn, which a rest may put off.
+    pub(crate) fn has_ends_to_tell(&self) -> bool {
+        !self.0.state.borrow().ended.is_empty()
+    }
+
     /// Whether the session is there and open.
     pub(crate) fn is_open_for_tests(&self, key: SessionKey) -> bool {
         self.transport(key).is_some()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Client, Cluster, run, settle};
+use super::{Client, Cluster, run};
 use crate::{
     bus::Routing,
     socketio::{Ack, App, Socket},
@@ -79,7 +79,7 @@ async fn history(routing: Routing, mut rng: fastrand::Rng) {
             sender.open = action != 38 && (action < 8) != sender.joined.contains_key(namespace);
             assert_eq!(sender.client.send(&sent), sender.open, "step {step}: {sent}");
         }
-        settle().await;
+        cluster.settle().await;
         let sender = &mut models[at];
         if !sender.open {
             sender.joined.clear();
@@ -118,7 +118,7 @@ async fn history(routing: Routing, mut rng: fastrand::Rng) {
         models.retain(|model| model.open);
     }
     models.iter().for_each(|model| model.client.end());
-    settle().await;
+    cluster.settle().await;
     for (worker, always) in cluster.workers.iter().zip(always) {
         assert_eq!(*worker.bus.channels.borrow(), always);
         assert_eq!(worker.io.0.state.borrow().sessions.len(), 0);

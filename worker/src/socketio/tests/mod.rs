@@ -61,6 +61,15 @@ struct Client {
 }
 
 impl Cluster {
+    /// As [`settle`], and what an engine at rest has put off.
+    async fn settle(&self) {
+        settle().await;
+        while self.workers.iter().any(|worker| worker.engine.has_ends_to_tell()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            settle().await;
+        }
+    }
+
     fn new(routing: Routing, workers: u16, app: impl Fn() -> App) -> Cluster {
         Cluster::with(&SocketIoConfig::default(), routing, workers, app)
     }
