@@ -1,7 +1,7 @@
 //! The supervise loop: one task that owns the slots and decides.
 //!
 //! Everything that happens becomes one call of a synchronous handler (a worker's word, a command, a signal, time), and then the
-//! [`Fleet`]'s actions are carried out. [`change`] goes through several slots, [`bus`] watches the bus, [`report`] makes the
+//! [`Fleet`]'s actions are carried out. `change` goes through several slots, `bus` watches the bus, `report` makes the
 //! status.
 
 mod bus;

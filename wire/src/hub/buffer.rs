@@ -17,7 +17,7 @@ pub struct HubBuffer {
 }
 
 impl HubBuffer {
-    /// The buffer with room behind its end for the next read: at least [`READ_BYTES`], or what a large frame still lacks, so
+    /// The buffer with room behind its end for the next read: at least `READ_BYTES`, or what a large frame still lacks, so
     /// that its memory is made once and in its final size.
     pub fn make_room(&mut self) -> Result<&mut Vec<u8>, HubFrameError> {
         if self.done > 0 {
