@@ -9,8 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER, UPGRADE},
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
 };
 use http_body_util::BodyExt;
@@ -129,13 +129,21 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 
 /// What Node's HTTP server refuses before a request reaches the application, and hyper does not.
 fn refused_by_http(source: Source, head: &Parts) -> Option<Response<ResponseBody>> {
-    let checked = source.is_client() && head.version == Version::HTTP_11;
-    if checked && !head.headers.contains_key(HOST) {
+    if !source.is_client() || head.version != Version::HTTP_11 {
+        return None;
+    }
+    if !head.headers.contains_key(HOST) || tokens(head, &TRANSFER_ENCODING, "chunked").nth(1).is_some() {
         return Some(malformed());
     }
     let unknown = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    (checked && head.headers.get(EXPECT).is_some_and(unknown))
-        .then(|| plain(StatusCode::EXPECTATION_FAILED, ResponseBody::chunked(Bytes::new())))
+    let fails = head.headers.get(EXPECT).is_some_and(unknown);
+    fails.then(|| plain(StatusCode::EXPECTATION_FAILED, ResponseBody::chunked(Bytes::new())))
+}
+
+/// Where a header whose values are lists has a token.
+fn tokens<'a>(head: &'a Parts, name: &HeaderName, token: &'static str) -> impl Iterator<Item = &'a str> {
+    let values = head.headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter(move |value| value.trim().eq_ignore_ascii_case(token))
 }
 
 /// Reads what still comes of a body, for nobody: a sender that finds its connection closed may never see the answer. The
@@ -149,11 +157,7 @@ async fn discard(mut body: Incoming) {
 /// Whether a request asks for a WebSocket. Other upgrades (`h2c`) are not served, and their requests answered as if they
 /// had not asked.
 fn asks_for_websocket(head: &Parts) -> bool {
-    let has = |name, token: &str| {
-        let values = head.headers.get_all(name).into_iter().filter_map(|value: &HeaderValue| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(token))
-    };
-    has(UPGRADE, "websocket") && has(CONNECTION, "upgrade")
+    tokens(head, &UPGRADE, "websocket").next().is_some() && tokens(head, &CONNECTION, "upgrade").next().is_some()
 }
 
 /// Answers a request; takes of its body what it needs.

@@ -27,12 +27,22 @@ const ALLOWED: &[Allowed] = &[
     },
     Allowed {
         lines: &["0: body", "0: content-"],
-        conversations: &["control character in a header", "odd: http 1.2", "odd: no http"],
+        conversations: &[
+            "control character in a header",
+            "odd: folded header",
+            "odd: header without a colon",
+            "odd: space in front of a colon",
+            "odd: head that is too large",
+            "odd: http 1.2",
+            "odd: no http",
+        ],
         reason: "the balancer answers what is no HTTP, and says in words what is wrong; Node answers without a body",
     },
     Allowed {
-        lines: &["3: date", "3: content-length", "3: transfer-encoding"],
+        lines: &["3: date", "3: content-length", "3: transfer-encoding", "7: date", "7: transfer-encoding"],
         conversations: &[
+            "odd: chunked twice",
+            "odd: chunks, and coded otherwise after that",
             "odd: body that breaks off",
             "odd: chunk without a length",
             "odd: second chunk without a length",
@@ -58,6 +68,32 @@ const ALLOWED: &[Allowed] = &[
         lines: &["0: "],
         conversations: &["odd: bare line feeds"],
         reason: "RFC 9112 2.2 lets a server take them; balancer and worker do, so they agree on where a head ends",
+    },
+    Allowed {
+        lines: &["0: "],
+        conversations: &["odd: target with quotes"],
+        reason: "RFC 3986 2: quotes and angle brackets must be escaped, and browsers do so",
+    },
+    Allowed {
+        lines: &["0: "],
+        conversations: &["odd: many headers"],
+        reason: "no client sends more than 100; Node drops those beyond 2000",
+    },
+    Allowed {
+        lines: &["0: "],
+        conversations: &["odd: two spaces"],
+        reason: "RFC 9112 3: one space; to read a request line as somebody meant it is how requests are smuggled",
+    },
+    Allowed {
+        lines: &["3: ", "4: "],
+        conversations: &["odd: poll, and a post behind it", "odd: post, and another behind it"],
+        reason: "requests of one connection are served one after the other; Node begins with the next at once, and so \
+                 takes two posts for overlapping ones, which end the session. Browsers wait for the answer",
+    },
+    Allowed {
+        lines: &["3: "],
+        conversations: &["odd: chunks in http 1.0"],
+        reason: "RFC 9112 6.1: HTTP/1.0 has no chunks, and what a proxy of that age makes of them is anybody's guess",
     },
     Allowed {
         lines: &["0: "],
@@ -111,7 +147,12 @@ const ALLOWED: &[Allowed] = &[
         conversations: &["odd: unknown coding"],
         reason: "refused with the head, so the session never hears of it; Node reads the head as a request first",
     },
-    // Socket.IO.
+    // Engine.IO and Socket.IO.
+    Allowed {
+        lines: &["0: body", "0: content-length"],
+        conversations: &["odd: jsonp"],
+        reason: "no client of this revision can do it, and a script from elsewhere would be let in past CORS",
+    },
     Allowed {
         lines: &["5: body", "5: content-length"],
         conversations: &["posts: no name"],
@@ -156,8 +197,9 @@ const ALLOWED: &[Allowed] = &[
     Allowed {
         lines: &["0: sec-websocket-version"],
         conversations: &["websocket: version 12", "odd: websocket with two versions"],
-        reason: "version 8 was a draft; RFC 6455 is 13",
+        reason: VERSION_8,
     },
+    Allowed { lines: &["0: "], conversations: &["odd: websocket with version 8"], reason: VERSION_8 },
     Allowed {
         lines: &["0: 452-", "0: frame"],
         conversations: &["websocket: bytes"],
@@ -170,6 +212,7 @@ const ALLOWED: &[Allowed] = &[
     },
 ];
 
+const VERSION_8: &str = "version 8 was a draft; RFC 6455 is 13";
 const ONE_BY_ONE: &str = "we handle packets one after the other; the official server calls handlers after the last of a \
     payload, so that a packet is lost to a later one, and what it does depends on how they were batched";
 

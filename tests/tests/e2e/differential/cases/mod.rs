@@ -1,7 +1,8 @@
 //! The conversations, by theme.
 
 mod admission;
-mod odd_http;
+mod odd_bodies;
+mod odd_heads;
 mod odd_packets;
 mod options;
 mod packets;
@@ -17,12 +18,13 @@ use super::recorder::Recorder;
 pub type Case = (&'static str, fn(&mut Recorder));
 
 /// With default options.
-pub const DEFAULTS: [&[Case]; 7] = [
+pub const DEFAULTS: [&[Case]; 8] = [
     admission::CASES,
     polling::CASES,
     packets::CASES,
     websocket::CASES,
     upgrade::CASES,
-    odd_http::CASES,
+    odd_heads::CASES,
+    odd_bodies::CASES,
     odd_packets::CASES,
 ];

@@ -1,50 +1,14 @@
-//! HTTP as no client of Socket.IO speaks it, but proxies, probes and attackers do.
+//! Bodies, and what announces them, as no client of Socket.IO sends them.
 
 use std::time::Duration;
 
 use super::{
-    super::recorder::{Recorder, SESSION, UPGRADE, WS, get, post, upgrade},
+    super::recorder::{Recorder, SESSION, get, post},
     Case,
+    odd_heads::{HANDSHAKE, with},
 };
 
-const HANDSHAKE: &str = "EIO=4&transport=polling";
-
 pub const CASES: &[Case] = &[
-    ("odd: no host", |talk| talk.request(&without_host(&get(HANDSHAKE)))),
-    ("odd: no host, elsewhere", |talk| talk.request("GET /nothing HTTP/1.1\r\n\r\n")),
-    ("odd: no host on a post", |talk| {
-        talk.connected();
-        talk.request(&without_host(&post(SESSION, "42[\"a\"]")));
-        talk.post(SESSION, "42[\"echo\"]");
-        talk.poll();
-    }),
-    ("odd: no host, then another request", |talk| {
-        let connection = talk.open(&format!("{}{}", without_host(&get(HANDSHAKE)), get(HANDSHAKE)));
-        talk.answer(connection);
-        talk.answer(connection);
-    }),
-    ("odd: no host for a websocket", |talk| {
-        let socket = talk.open(&without_host(&upgrade(WS)));
-        talk.answer(socket);
-        talk.frames(socket, 1);
-    }),
-    ("odd: host without a name", |talk| talk.request(&get(HANDSHAKE).replace("Host: test", "Host:"))),
-    ("odd: host twice", |talk| talk.request(&with(&get(HANDSHAKE), "Host: other"))),
-    ("odd: target with a scheme", |talk| talk.request(&get(HANDSHAKE).replace("GET /", "GET http://test/"))),
-    ("odd: target beyond ascii", |talk| talk.get("EIO=4&transport=polling&x=caf\u{e9}")),
-    ("odd: bare line feeds", |talk| talk.request(&get(HANDSHAKE).replace("\r\n", "\n"))),
-    ("odd: http 2.0", |talk| talk.request(&get(HANDSHAKE).replace("HTTP/1.1", "HTTP/2.0"))),
-    ("odd: http 1.2", |talk| talk.request(&get(HANDSHAKE).replace("HTTP/1.1", "HTTP/1.2"))),
-    ("odd: no version", |talk| talk.request(&get(HANDSHAKE).replace(" HTTP/1.1", ""))),
-    ("odd: no http", |talk| talk.request("hello world\r\n\r\n")),
-    ("odd: unknown method", |talk| talk.request(&get(HANDSHAKE).replacen("GET", "FETCH", 1))),
-    ("odd: method in small letters", |talk| talk.request(&get(HANDSHAKE).replacen("GET", "get", 1))),
-    ("odd: upgrade to h2c", |talk| {
-        talk.request(&with(
-            &get(HANDSHAKE),
-            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA",
-        ));
-    }),
     ("odd: expectation", |talk| {
         talk.connected();
         let connection = talk.open(&with(&post(SESSION, "42[\"a\"]"), "Expect: 100-continue"));
@@ -105,6 +69,27 @@ pub const CASES: &[Case] = &[
         talk.request(&chunked("7\r\n42[\"a\"]\r\n0\r\n\r\n").replace("chunked", "gzip, chunked"));
         talk.poll();
     }),
+    ("odd: chunked twice", |talk| {
+        for twice in ["chunked, chunked", "chunked\r\nTransfer-Encoding: chunked"] {
+            talk.connected();
+            talk.request(&chunked("7\r\n42[\"a\"]\r\n0\r\n\r\n").replace("chunked", twice));
+        }
+        talk.post(SESSION, "42[\"echo\"]");
+        talk.poll();
+    }),
+    ("odd: chunks, and coded otherwise after that", |talk| {
+        talk.connected();
+        talk.request(&chunked("7\r\n42[\"a\"]\r\n0\r\n\r\n").replace("chunked", "chunked, gzip"));
+    }),
+    ("odd: chunks with more than their lengths", |talk| {
+        talk.connected();
+        talk.request(&chunked("007;name=value\r\n42[\"a\"]\r\n0\r\nX: y\r\n\r\n"));
+        talk.poll();
+    }),
+    ("odd: chunks in http 1.0", |talk| {
+        talk.connected();
+        talk.request(&chunked("7\r\n42[\"a\"]\r\n0\r\n\r\n").replace("HTTP/1.1", "HTTP/1.0"));
+    }),
     ("odd: chunk without a length", |talk| bad_chunks(talk, "zz\r\n42[\"a\"]\r\n0\r\n\r\n")),
     ("odd: second chunk without a length", |talk| bad_chunks(talk, "3\r\n42[\r\nzz\r\n\"a\"]\r\n0\r\n\r\n")),
     ("odd: chunk that is too long", |talk| bad_chunks(talk, "3\r\n42[\"a\"]\r\n0\r\n\r\n")),
@@ -148,43 +133,7 @@ pub const CASES: &[Case] = &[
         talk.answer(connection);
         talk.answer(connection);
     }),
-    ("odd: websocket with two keys", |talk| {
-        talk.request(&with(&upgrade(WS), "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="));
-    }),
-    ("odd: websocket with two versions", |talk| talk.request(&with(&upgrade(WS), "Sec-WebSocket-Version: 13"))),
-    ("odd: websocket without key and version", |talk| {
-        let request = upgrade(WS).replace("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "");
-        talk.request(&request.replace("Version: 13", "Version: 12"));
-    }),
-    ("odd: websocket by post", |talk| {
-        talk.handshake();
-        talk.request(&upgrade(UPGRADE).replacen("GET", "POST", 1));
-    }),
-    ("odd: websocket with two upgrades", |talk| talk.request(&with(&upgrade(WS), "Upgrade: websocket"))),
-    ("odd: websocket as one of several upgrades", |talk| {
-        talk.request(&upgrade(WS).replace("Upgrade: websocket", "Upgrade: foo, websocket"));
-    }),
-    ("odd: websocket with protocols in two lines", |talk| {
-        talk.request(&with(&upgrade(WS), "Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: b"));
-    }),
-    ("odd: websocket with a protocol twice", |talk| {
-        talk.request(&with(&upgrade(WS), "Sec-WebSocket-Protocol: a, b, a"));
-    }),
-    ("odd: websocket with protocols that are no names", |talk| {
-        for protocols in ["", "a,,b", "a b", ",a", "a,", "\"a\""] {
-            talk.request(&with(&upgrade(WS), &format!("Sec-WebSocket-Protocol: {protocols}")));
-        }
-    }),
 ];
-
-fn without_host(request: &str) -> String {
-    request.replace("Host: test\r\n", "")
-}
-
-/// With more header lines.
-fn with(request: &str, lines: &str) -> String {
-    request.replacen("Host: test\r\n", &format!("Host: test\r\n{lines}\r\n"), 1)
-}
 
 /// A POST to the session whose body comes in chunks.
 fn chunked(chunks: &str) -> String {
