@@ -29,7 +29,7 @@ const HOP_BY_HOP: [&str; 4] = ["keep-alive", "proxy-connection", "te", "trailer"
 pub(super) struct Pool(Rc<RefCell<FxHashMap<WorkerId, Vec<SendRequest<Incoming>>>>>);
 
 /// Has the owner answer a request. `None`: it does not live, or ended the session over this request.
-/// A body that is no HTTP ends on the way.
+/// A body that breaks the rules of HTTP is answered here.
 pub(super) async fn relay(
     engine: &Engine,
     owner: WorkerId,

@@ -15,7 +15,7 @@ use super::{
 use crate::protocol::{
     frames::{EMPTY_CLOSE, close_frame},
     queue::Queue,
-    session::Ending,
+    session::{Ending, GOING_AWAY},
 };
 
 /// Up to here several packets are copied together and written at once; above, they are gathered by the system.
@@ -100,7 +100,7 @@ impl Socket {
     pub(super) fn end(&self, ending: Ending, rest: Queue) {
         let close = match ending {
             Ending::Orderly => Some(EMPTY_CLOSE.to_vec()),
-            Ending::Code(code @ 1001) => Some(close_frame(code, "the server leaves")),
+            Ending::Code(GOING_AWAY) => Some(close_frame(GOING_AWAY, "the server leaves")),
             Ending::Code(code) => Some(close_frame(code, "")),
             Ending::Abrupt => None,
         };

@@ -22,4 +22,4 @@ mod tests;
 mod types;
 
 pub use state::Session;
-pub use types::{Action, Answer, CloseReason, Ending, Probe, Sent, Settings, Transport};
+pub use types::{Action, Answer, CloseReason, Ending, GOING_AWAY, Probe, Sent, Settings, Transport};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Answer, CloseReason, Ending, Probe, Sent, Settings, Transport};
+use super::{Action, Answer, CloseReason, Ending, GOING_AWAY, Probe, Sent, Settings, Transport};
 use crate::protocol::{
     Encoded,
     engine_packet::{PROBE, Packet},
@@ -14,9 +14,6 @@ use crate::protocol::{
 const FAREWELL: Duration = Duration::from_secs(30);
 /// How often a pending poll is ended while the client waits for it to upgrade.
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
-/// The close code of a server that leaves.
-const GOING_AWAY: u16 = 1001;
-
 /// A session's state; see the module's documentation.
 #[derive(Debug)]
 pub struct Session {

@@ -4,6 +4,9 @@ use std::{fmt, time::Duration};
 
 use crate::protocol::heartbeat::Rhythm;
 
+/// The WebSocket close code of a server that leaves.
+pub const GOING_AWAY: u16 = 1001;
+
 /// How a session exchanges packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Transport {
