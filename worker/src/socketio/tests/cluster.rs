@@ -4,7 +4,7 @@ use std::{cell::Cell, future::Future, rc::Rc};
 
 use serde_json::{Value, json};
 
-use super::{Client, Cluster, SOON, run, settle};
+use super::{Client, Cluster, SOON, run};
 use crate::{
     adapter::{codec, envelope},
     bus::Routing,
@@ -57,7 +57,7 @@ fn a_broadcast_reaches_its_rooms_on_all_workers_once_and_none_of_the_excepted() 
         for (at, room) in [(0, "a"), (1, "a"), (2, "a"), (2, "b"), (3, "b"), (4, "c")] {
             assert!(cluster.workers[at % 3].socket(&ids[at]).join(room));
         }
-        settle().await;
+        cluster.settle().await;
         let sockets = || cluster.workers[0].sockets();
         let own = ids[5].as_str();
         for (broadcast, got) in [
@@ -73,11 +73,11 @@ fn a_broadcast_reaches_its_rooms_on_all_workers_once_and_none_of_the_excepted() 
             (sockets().to("a").volatile(), [false; 6]),
         ] {
             broadcast.emit("e", ("x", 1)).unwrap();
-            settle().await;
+            cluster.settle().await;
             assert_eq!(all(&clients), texts(&got, "2[\"e\",\"x\",1]"), "{routing:?}");
         }
         cluster.workers[2].socket(&ids[2]).to("a").emit("from 2", ()).unwrap();
-        settle().await;
+        cluster.settle().await;
         assert_eq!(all(&clients), texts(&[true, true, false, false, false, false], "2[\"from 2\"]"));
         assert_eq!(other.received(), [""; 0]);
     });
@@ -91,7 +91,7 @@ fn bytes_travel_and_a_namespace_is_closed_to_others() {
         let main = cluster.client(1).0;
         let bytes = Binary(vec![0xde, 0xad].into());
         cluster.workers[0].io.of("/chat").unwrap().sockets().emit("b", (bytes, "x")).unwrap();
-        settle().await;
+        cluster.settle().await;
         for client in &clients {
             assert_eq!(client.received(), ["51-/chat,[\"b\",{\"_placeholder\":true,\"num\":0},\"x\"]", "bdead"]);
         }
@@ -105,7 +105,7 @@ fn what_is_published_is_the_official_form_over_redis_and_an_envelope_over_the_em
         let sockets = cluster.workers[0].sockets();
         sockets.clone().to("r").emit("e", 1).unwrap();
         sockets.to("r").to("s").emit("e", 2).unwrap();
-        settle().await;
+        cluster.settle().await;
         let published = cluster.hub.published.borrow();
         let channels: Vec<_> = published.iter().map(|(channel, _)| channel.as_str()).collect();
         assert_eq!(channels, ["socket.io#/#r#", "socket.io#/#"]);
@@ -125,7 +125,7 @@ fn a_message_that_comes_twice_is_delivered_once_over_the_embedded_bus() {
         for number in 0..3 {
             cluster.workers[0].sockets().emit("n", number).unwrap();
         }
-        settle().await;
+        cluster.settle().await;
         assert_eq!(client.received(), ["2[\"n\",0]", "2[\"n\",1]", "2[\"n\",2]"]);
     });
 }
@@ -154,13 +154,13 @@ fn a_rooms_channel_is_wanted_exactly_while_it_has_members_here() {
         assert!(wants(&a_id));
         b_socket.join(&a_id);
         a.end();
-        settle().await;
+        cluster.settle().await;
         assert!(wants(&a_id));
         cluster.workers[1].sockets().to(&a_id).emit("e", ()).unwrap();
-        settle().await;
+        cluster.settle().await;
         assert_eq!(b.received(), ["2[\"e\"]"]);
         b.end();
-        settle().await;
+        cluster.settle().await;
         assert_eq!(*worker.bus.channels.borrow(), always);
         assert_eq!(worker.stats().rooms, 0);
     });
@@ -174,22 +174,22 @@ fn joins_leaves_and_disconnects_reach_all_workers_and_the_own_one_at_once() {
         let sockets = || cluster.workers[0].sockets();
         sockets().sockets_join("r").unwrap();
         assert_eq!((rooms(0, &a_id), rooms(1, &b_id).len()), (vec!["r".to_owned()], 0));
-        settle().await;
+        cluster.settle().await;
         assert_eq!(rooms(1, &b_id), ["r"]);
         sockets().to("r").except(&a_id).sockets_join("s").unwrap();
-        settle().await;
+        cluster.settle().await;
         assert_eq!((rooms(0, &a_id), rooms(1, &b_id)), (vec!["r".into()], vec!["r".into(), "s".into()]));
         sockets().to("s").sockets_leave("r").unwrap();
-        settle().await;
+        cluster.settle().await;
         assert_eq!((rooms(0, &a_id), rooms(1, &b_id)), (vec!["r".into()], vec!["s".into()]));
         sockets().local().sockets_join("here").unwrap();
-        settle().await;
+        cluster.settle().await;
         assert_eq!(rooms(1, &b_id), ["s"]);
         sockets().except(&a_id).disconnect_sockets(false).unwrap();
-        settle().await;
+        cluster.settle().await;
         assert_eq!((b.received(), b.is_open(), a.received()), (vec!["1".to_owned()], true, vec![]));
         sockets().disconnect_sockets(true).unwrap();
-        settle().await;
+        cluster.settle().await;
         assert_eq!((a.received(), a.is_open(), b.is_open()), (vec!["1".to_owned()], false, true));
     });
 }
@@ -271,7 +271,7 @@ fn an_answer_that_is_too_long_to_travel_is_told_at_once_and_the_others_are_kept(
         let asked = tokio::task::spawn_local(async move {
             io.of("/").unwrap().sockets().timeout(SOON * 100).emit_with_ack("q", ()).await
         });
-        settle().await;
+        cluster.settle().await;
         for (number, (client, _)) in clients.iter().enumerate() {
             let received = client.received();
             let (id, _) = received[0].strip_prefix('2').unwrap().split_once('[').unwrap();
@@ -317,7 +317,7 @@ fn servers_tell_each_other_events_and_answer() {
         let clients: Vec<_> = (0..3).map(|worker| cluster.client(worker).0).collect();
         let namespace = |worker: usize| cluster.workers[worker].io.of("/").unwrap();
         namespace(0).server_side_emit("tell", "news").unwrap();
-        settle().await;
+        cluster.settle().await;
         assert_eq!(all(&clients), texts(&[false, true, true], "2[\"told\",\"news\"]"));
         let answers = namespace(1).server_side_emit_with_ack("add", (1, 2)).await.unwrap();
         let numbers: Vec<_> = answers.answers.iter().flatten().map(Data::json).collect();
@@ -355,7 +355,7 @@ fn a_broadcast_collects_the_answers_of_clients_on_all_workers() {
             })
         };
         let asked = ask(SOON * 100);
-        settle().await;
+        cluster.settle().await;
         answer(&clients);
         let answers = asked.await.unwrap().unwrap();
         assert_eq!(answers.expected, 4);
@@ -366,7 +366,7 @@ fn a_broadcast_collects_the_answers_of_clients_on_all_workers() {
         assert_eq!(bytes.attachments(), [&[7][..]]);
         // One does not answer: the others' answers are not lost, and nobody waits on.
         let asked = ask(SOON * 2);
-        settle().await;
+        cluster.settle().await;
         answer(&clients[..3]);
         match asked.await.unwrap() {
             Err(RequestError::Timeout { partial, .. }) => assert_eq!((partial.answers.len(), partial.expected), (3, 4)),
@@ -395,20 +395,20 @@ fn requests_of_old_servers_and_of_the_emitter_are_served() {
             published.into_iter().map(read).collect()
         };
         request(json!({"type": 2, "requestId": "1", "sid": id, "room": "old"}));
-        settle().await;
+        cluster.settle().await;
         assert_eq!((socket.rooms().len(), answers()), (2, vec![json!({"requestId": "1"})]));
         request(json!({"type": 0, "requestId": "2", "rooms": ["old"]}));
         request(json!({"type": 0, "requestId": "3", "rooms": ["nobody"]}));
-        settle().await;
+        cluster.settle().await;
         assert_eq!(answers(), [json!({"requestId": "2", "sockets": [id]}), json!({"requestId": "3", "sockets": []})]);
         request(json!({"type": 3, "requestId": "4", "sid": id, "room": "old"}));
         request(json!({"type": 2, "requestId": "5", "sid": "somebody else", "room": "old"}));
-        settle().await;
+        cluster.settle().await;
         assert_eq!((socket.rooms().len(), answers()), (1, vec![json!({"requestId": "4"})]));
         request(json!({"type": 2, "opts": {"rooms": [id], "except": []}, "rooms": ["e1", 42]}));
         request(json!({"type": 6, "uid": "emitter", "data": ["tell", "x"]}));
         request(json!({"type": 4, "opts": {"rooms": ["e1"], "except": []}, "close": false}));
-        settle().await;
+        cluster.settle().await;
         assert_eq!((client.received(), answers().len()), (vec!["2[\"told\",\"x\"]".to_owned(), "1".to_owned()], 0));
     });
 }
@@ -435,27 +435,27 @@ fn what_waits_for_other_servers_is_bounded_and_what_is_done_makes_room() {
         };
         let event = json!({"type": 6, "uid": "other", "data": ["wait"]});
         (0..MAX_SERVER_EVENTS + 5).for_each(|_| inject(&event));
-        settle().await;
+        cluster.settle().await;
         assert_eq!(begun.take(), MAX_SERVER_EVENTS);
         gate.add_permits(3);
-        settle().await;
+        cluster.settle().await;
         (0..5).for_each(|_| inject(&event));
-        settle().await;
+        cluster.settle().await;
         assert_eq!(begun.take(), 3);
         // Broadcasts with answers: all are delivered, but no more than so many are waited for.
         let options = json!({"rooms": [], "except": [], "flags": {"timeout": 60_000}});
         let packet = json!({"type": 2, "data": ["q"], "nsp": "/"});
         let ask = json!({"type": 7, "uid": "other", "requestId": "r", "packet": packet, "opts": options});
         (0..MAX_PASSED_REQUESTS + 5).for_each(|_| inject(&ask));
-        settle().await;
+        cluster.settle().await;
         let received = client.received();
         let asked = received.iter().filter(|packet| *packet != "2[\"q\"]").count();
         assert_eq!((received.len(), asked), (MAX_PASSED_REQUESTS + 5, MAX_PASSED_REQUESTS));
         client.send(&received[0].replace("[\"q\"]", "[]").replacen('2', "3", 1));
-        settle().await;
+        cluster.settle().await;
         inject(&ask);
         inject(&ask);
-        settle().await;
+        cluster.settle().await;
         assert_eq!(client.received().iter().filter(|packet| *packet != "2[\"q\"]").count(), 1);
     });
 }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{Client, Cluster, run, settle};
+use super::{Client, Cluster, run};
 use crate::{
     bus::Routing,
     protocol::Data,
@@ -189,14 +189,14 @@ async fn history(mut rng: fastrand::Rng) {
         }
         // Now and then several things happen in one turn of the loop.
         if rng.u8(..4) > 0 {
-            settle().await;
+            cluster.settle().await;
         }
         guests.iter_mut().for_each(Guest::read);
         guests.retain(|guest| guest.client.is_open());
     }
     guests.iter().for_each(|guest| guest.client.end());
     panics += shared.borrow_mut().gate.drain(..).len() as u64;
-    settle().await;
+    cluster.settle().await;
     assert_eq!(worker.stats().counters.handler_panics, panics, "no handler found things other than it should");
     let heard = std::mem::take(&mut shared.borrow_mut().heard);
     assert!(heard.len() > 300, "{}", heard.len());

@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{Cluster, run, settle};
+use super::{Cluster, run};
 use crate::{
     adapter::envelope,
     bus::Routing,
@@ -28,7 +28,7 @@ fn what_ends_a_node_server_harms_nobody_here() {
                     continue;
                 };
                 cluster.hub.inject(channel, &STANDARD.decode(payload).unwrap());
-                settle().await;
+                cluster.settle().await;
                 let effect = case["effect_on_node"].as_str().unwrap();
                 // A refusal that Node hands on is kept from clients here.
                 let delivered = effect.starts_with("delivered to every client");
@@ -37,7 +37,7 @@ fn what_ends_a_node_server_harms_nobody_here() {
             let malformed = cluster.workers[0].stats().counters.bus_malformed;
             assert!(malformed >= 5, "{malformed}");
             cluster.workers[1].sockets().emit("still", "here").unwrap();
-            settle().await;
+            cluster.settle().await;
             assert_eq!(client.received(), ["2[\"still\",\"here\"]"]);
             assert!(client.is_open());
         });
@@ -65,13 +65,13 @@ fn clients_get_nothing_from_the_bus_that_they_would_take_for_their_servers_word(
             cluster.hub.inject("socket.io#/#", &broadcast);
             let request = json!({"type": 7, "uid": "other", "requestId": "r", "packet": packet, "opts": options});
             cluster.hub.inject("socket.io-request#/#", &rmp_serde::to_vec(&request).unwrap());
-            settle().await;
+            cluster.settle().await;
             assert_eq!(client.received(), [""; 0], "{packet}");
         }
         assert_eq!(cluster.workers[0].stats().counters.bus_malformed, 16);
         let event = json!(["other", {"type": 2, "data": ["e"], "nsp": "/", "id": 7}, {"rooms": [], "except": []}]);
         cluster.hub.inject("socket.io#/#", &rmp_serde::to_vec(&event).unwrap());
-        settle().await;
+        cluster.settle().await;
         assert_eq!(client.received(), ["2[\"e\"]"]);
     });
 }
@@ -84,7 +84,7 @@ fn an_envelope_that_comes_over_redis_is_nobodys() {
         let packet = Encoded::event("/", None, &Data::event("e", &()).unwrap());
         let forged = envelope::encode(cluster.workers[1].io.0.worker, u64::MAX, false, &[], &[], &packet).unwrap();
         cluster.hub.inject("socket.io#/#", &forged);
-        settle().await;
+        cluster.settle().await;
         assert_eq!((client.received().len(), cluster.workers[0].stats().counters.bus_malformed), (0, 1));
     });
 }
@@ -117,11 +117,11 @@ fn damaged_messages_of_every_kind_do_no_harm() {
                 message.truncate(if rng.u8(..4) == 0 { rng.usize(..message.len()) } else { message.len() });
                 cluster.hub.inject(channel, &message);
             }
-            settle().await;
+            cluster.settle().await;
             clients.iter().for_each(|client| drop(client.received()));
             // Requests that still name worker 0 as their sender mean nothing to it: its client is where it was.
             cluster.workers[0].sockets().emit("still", ()).unwrap();
-            settle().await;
+            cluster.settle().await;
             assert_eq!(clients[0].received(), ["2[\"still\"]"]);
         }
     });

@@ -10,7 +10,7 @@ use std::{
 use roomd_wire::SocketIoConfig;
 use tokio::sync::oneshot;
 
-use super::{Cluster, run, settle};
+use super::{Cluster, run};
 use crate::{
     bus::Routing,
     socketio::{
@@ -51,7 +51,7 @@ fn who_joins_nothing_in_time_is_closed_and_who_did_once_is_not() {
         while late.is_open() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        settle().await;
+        cluster.settle().await;
         let open = [&joins, &silent, &waits, &refused, &leaves].map(|client| client.is_open());
         assert_eq!(open, [true, false, false, false, true]);
         let state = worker.io.0.state.borrow();
@@ -112,13 +112,13 @@ fn nobody_is_let_in_after_the_end_of_the_session() {
         for breaks in [false, true] {
             let client = worker.session();
             client.send("0");
-            settle().await;
+            cluster.settle().await;
             gate.notify_one();
             match breaks {
                 true => assert!(!client.send("2[\"too early\"]")),
                 false => client.end(),
             }
-            settle().await;
+            cluster.settle().await;
             assert_eq!((joined.get(), client.received()), (0, vec![]));
         }
         assert_eq!((worker.stats().sockets, worker.io.0.state.borrow().sessions.len()), (0, 0));
@@ -152,10 +152,10 @@ fn the_end_is_heard_in_the_order_the_sockets_came_in() {
         for namespace in ["/slow", "/b", "/a"] {
             client.send(&format!("0{namespace},"));
         }
-        settle().await;
+        cluster.settle().await;
         assert_eq!(client.received().len(), 3);
         client.end();
-        settle().await;
+        cluster.settle().await;
         let expected = ["/b", "/a", "/slow"].map(|namespace| (namespace.to_owned(), "transport close"));
         assert_eq!(*heard.borrow(), expected);
     });
@@ -195,15 +195,15 @@ fn rooms_that_middleware_joins_hold_once_the_socket_is_let_in() {
         worker.sockets().to("one").emit("too early", ()).unwrap();
         assert_eq!(client.received(), ["2[\"at the door\",4,[\"one\",\"two\"]]"]);
         assert_eq!((worker.stats().rooms, worker.bus.channels.borrow().len()), (0, always.len()));
-        settle().await;
+        cluster.settle().await;
         worker.sockets().to("two").emit("here", ()).unwrap();
         say("elsewhere");
-        settle().await;
+        cluster.settle().await;
         let received = client.received();
         assert!(received[0].starts_with("0{\"sid\""), "{received:?}");
         assert_eq!(received[1..], ["2[\"is in\",\"one two\"]", "2[\"here\"]", "2[\"elsewhere\"]"]);
         client.end();
-        settle().await;
+        cluster.settle().await;
         assert_eq!((worker.stats().rooms, worker.stats().counters.handler_panics), (0, 0));
         assert_eq!(*worker.bus.channels.borrow(), always);
     });
@@ -219,7 +219,7 @@ fn rooms_that_middleware_joins_are_dropped_with_a_refusal_and_with_the_session()
         refused.send("0{\"rooms\":[\"one\"],\"no\":true}");
         gone.send("0{\"rooms\":[\"one\"]}");
         gone.end();
-        settle().await;
+        cluster.settle().await;
         worker.sockets().to("one").emit("nobody's", ()).unwrap();
         assert_eq!(refused.received(), ["2[\"at the door\",1,[\"one\"]]", "4{\"message\":\"no\"}"]);
         assert_eq!((worker.stats().rooms, worker.stats().sockets), (0, 0));
@@ -235,7 +235,7 @@ fn middleware_joins_no_more_rooms_than_a_handler_could() {
         let mut rooms: Vec<_> = (0..MAX_ROOMS_PER_SOCKET + 10).map(|number| format!("room {number}")).collect();
         rooms.insert(0, "x".repeat(MAX_ROOM_NAME_BYTES + 1));
         client.send(&format!("0{}", serde_json::json!({ "rooms": rooms })));
-        settle().await;
+        cluster.settle().await;
         let received = client.received();
         let joined = format!("2[\"at the door\",{MAX_ROOMS_PER_SOCKET},[\"room 0\",");
         assert!(received[0].starts_with(&joined), "{:.100}", received[0]);
@@ -279,21 +279,21 @@ fn a_client_that_asks_again_while_it_waits_has_one_socket_and_it_is_the_last() {
             if last_is_first {
                 gate.borrow_mut().swap(0, 1);
                 decide(true);
-                settle().await;
+                cluster.settle().await;
                 decide(first);
             } else {
                 decide(first);
-                settle().await;
+                cluster.settle().await;
                 assert_eq!((client.received(), log.borrow().len()), (vec![], 0));
                 decide(true);
             }
-            settle().await;
+            cluster.settle().await;
             let received = client.received();
             assert!(received.len() == 1 && received[0].starts_with("0/slow,{\"sid\":"), "{received:?}");
             worker.io.of("slow").unwrap().sockets().to("door").emit("once", ()).unwrap();
             assert_eq!(client.received(), ["2/slow,[\"once\"]"]);
             assert!(!client.send("0/slow,"), "it is in");
-            settle().await;
+            cluster.settle().await;
             assert_eq!(*log.borrow(), [serde_json::json!(2), "forced close".into()]);
             log.borrow_mut().clear();
         }
@@ -304,7 +304,7 @@ fn a_client_that_asks_again_while_it_waits_has_one_socket_and_it_is_the_last() {
         }
         assert!(!client.send("0/slow,"));
         gate.borrow_mut().drain(..).for_each(|decide| decide.send(true).unwrap());
-        settle().await;
+        cluster.settle().await;
         assert_eq!((worker.stats().sockets, log.borrow().len()), (0, 0));
     });
 }

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use super::{Cluster, SOON, run, settle};
+use super::{Cluster, SOON, run};
 use crate::{
     bus::Routing,
     socketio::{AckError, App, ConnectError, Connecting, Socket},
@@ -21,12 +21,12 @@ fn many_that_were_asked_leave_and_only_who_stays_is_waited_for() {
                 tokio::task::spawn_local(async move { socket.emit_with_ack("q", (), SOON * 100).await })
             })
             .collect();
-        settle().await;
+        cluster.settle().await;
         assert_eq!(waiting(), 300);
         for (client, _) in &clients[1..] {
             client.end();
         }
-        settle().await;
+        cluster.settle().await;
         assert_eq!(waiting(), 1);
         // The answer of the one that stays still finds its question.
         let (stays, _) = &clients[0];
@@ -73,7 +73,7 @@ fn who_asks_a_client_that_is_not_in_learns_at_once_when_it_has_gone() {
         let refused = cluster.workers[0].session();
         refused.send("0{\"no\":true}");
         cluster.client(0).0.end();
-        settle().await;
+        cluster.settle().await;
         assert_eq!(refused.received(), ["20[\"q\"]", "4{\"message\":\"no\"}"]);
         assert_eq!(*answers.borrow(), [("middleware", true), ("end", true)]);
     });

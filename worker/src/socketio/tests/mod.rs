@@ -35,13 +35,6 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
     });
 }
 
-/// Lets everything happen that waits for no time.
-async fn settle() {
-    for _ in 0..60 {
-        tokio::task::yield_now().await;
-    }
-}
-
 /// Workers on one bus.
 struct Cluster {
     hub: Rc<Hub>,
@@ -61,12 +54,16 @@ struct Client {
 }
 
 impl Cluster {
-    /// As [`settle`], and what an engine at rest has put off.
+    /// Lets everything happen that waits for no time, and what an engine at rest has put off.
     async fn settle(&self) {
-        settle().await;
-        while self.workers.iter().any(|worker| worker.engine.has_ends_to_tell()) {
+        loop {
+            for _ in 0..60 {
+                tokio::task::yield_now().await;
+            }
+            if !self.workers.iter().any(|worker| worker.engine.has_ends_to_tell()) {
+                return;
+            }
             tokio::time::sleep(Duration::from_millis(1)).await;
-            settle().await;
         }
     }
 

@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{Client, Cluster, SOON, run, settle};
+use super::{Client, Cluster, SOON, run};
 use crate::{
     bus::Routing,
     protocol::{Binary, Data},
@@ -119,7 +119,7 @@ fn clients_are_answered_as_by_the_official_server() {
                     Some(text) => client.send(&text[1..]),
                     None => client.send_binary(&STANDARD.decode(sent["bin_b64"].as_str().unwrap()).unwrap()),
                 };
-                settle().await;
+                cluster.settle().await;
                 received.extend(client.received());
             }
             let expected = recording["received"].as_array().unwrap();
@@ -145,7 +145,7 @@ fn clients_are_answered_as_by_the_official_server() {
             };
             assert_eq!(of_ends(&log.borrow()), of_ends(recording["server_events"].as_array().unwrap()), "{case}");
             client.end();
-            settle().await;
+            cluster.settle().await;
         }
         assert_eq!(cluster.workers[0].stats().sockets, 0);
     });

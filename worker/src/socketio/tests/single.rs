@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Cluster, SOON, run, settle};
+use super::{Cluster, SOON, run};
 use crate::{
     bus::Routing,
     chat,
@@ -129,11 +129,11 @@ fn middleware_is_asked_in_order_and_nothing_reaches_the_namespace_before_it_agre
         for (auth, expected) in [("good", "0{\"sid\":"), ("bad", "4{\"message\":\"who are you\"}")] {
             let client = worker.session();
             client.send(&format!("0{{\"user\":\"{auth}\"}}"));
-            settle().await;
+            cluster.settle().await;
             worker.sockets().emit("to all", ()).unwrap();
             assert_eq!(client.received(), ["2[\"early\"]"]);
             gate.notify_one();
-            settle().await;
+            cluster.settle().await;
             let received = client.received();
             assert!(received[0].starts_with(expected), "{received:?}");
             assert_eq!(received.len(), if auth == "good" { 2 } else { 1 }, "{received:?}");
@@ -146,12 +146,12 @@ fn middleware_is_asked_in_order_and_nothing_reaches_the_namespace_before_it_agre
         let impatient = worker.session();
         impatient.send("0{\"user\":\"good\"}");
         assert!(!impatient.send("2[\"event\"]"));
-        settle().await;
+        cluster.settle().await;
         gate.notify_one();
         gate.notify_one();
-        settle().await;
+        cluster.settle().await;
         gate.notify_one();
-        settle().await;
+        cluster.settle().await;
         assert_eq!(worker.stats().sockets, 1);
     });
 }
@@ -167,7 +167,7 @@ fn a_client_answers_in_time_too_late_or_leaves() {
             let socket = socket.clone();
             async move { socket.emit_with_ack("q", "x", SOON * 100).await }
         });
-        settle().await;
+        cluster.settle().await;
         assert_eq!(client.received(), ["20[\"q\",\"x\"]"]);
         let (other, _) = cluster.client(0);
         other.send("30[\"not asked\"]");
@@ -185,7 +185,7 @@ fn a_client_answers_in_time_too_late_or_leaves() {
             let socket = socket.clone();
             async move { socket.emit_with_ack("q", (), SOON * 100).await }
         });
-        settle().await;
+        cluster.settle().await;
         client.end();
         assert!(matches!(leaves.await.unwrap(), Err(AckError::Disconnected)));
         assert!(matches!(socket.emit_with_ack("q", (), SOON).await, Err(AckError::Disconnected)));
@@ -203,7 +203,7 @@ fn a_broadcast_with_acks_keeps_nothing_of_clients_that_do_not_answer() {
         let asked = tokio::task::spawn_local(async move {
             io.of("/").unwrap().sockets().timeout(SOON * 3).emit_with_ack("q", ()).await
         });
-        settle().await;
+        cluster.settle().await;
         assert_eq!((answers.received(), silent.received()), (vec!["20[\"q\"]".into()], vec!["20[\"q\"]".into()]));
         answers.send("30[\"here\",\"the second does not count\"]");
         match asked.await.unwrap() {
@@ -248,7 +248,7 @@ fn a_disconnect_that_closes_ends_all_sockets_of_the_session_in_order() {
         assert_eq!(client.received(), ["2/b,[\"b\"]", "2/b,[\"/b\"]"]);
         cluster.workers[0].socket(&id).disconnect(true);
         assert_eq!(client.received(), ["1", "1/b,"]);
-        settle().await;
+        cluster.settle().await;
         assert!(!client.is_open());
         assert_eq!((reasons.get(), cluster.workers[0].stats().sockets), (2, 0));
     });
@@ -259,7 +259,7 @@ fn the_chat_does_what_its_table_says() {
     run(|| async {
         let cluster = Cluster::new(Routing::Exact, 2, chat::app);
         let ((a, a_id), (b, b_id)) = (cluster.client(0), cluster.client(1));
-        settle().await;
+        cluster.settle().await;
         let said = |client: &super::Client| -> Vec<(String, String)> {
             let event = |text: String| -> (String, Value) { serde_json::from_str(&text[1..]).unwrap() };
             let read = |(name, said): (String, Value)| {
@@ -271,14 +271,14 @@ fn the_chat_does_what_its_table_says() {
         };
         let pair = |user: &str, text: &str| (user.to_owned(), text.to_owned());
         a.send("2[\"chatMessage\",\"hi\"]");
-        settle().await;
+        cluster.settle().await;
         assert_eq!((said(&a), said(&b)), (vec![pair(&a_id, "hi")], vec![pair(&a_id, "hi")]));
         b.send("2[\"joinRoom\",\"den\"]");
-        settle().await;
+        cluster.settle().await;
         assert_eq!((said(&a), said(&b)), (vec![], vec![pair("System", &format!("Client {b_id} joined den"))]));
         a.send("2[\"chatMessage\",\"not in the den\"]");
         a.send("2[\"roomMessage\",\"den\",\"in the den\"]");
-        settle().await;
+        cluster.settle().await;
         assert_eq!((said(&a), said(&b)), (vec![pair(&a_id, "not in the den")], vec![pair(&a_id, "in the den")]));
         assert_eq!(cluster.workers[1].socket(&b_id).rooms(), [b_id.as_str(), "den"]);
         a.send("20[\"chatMessage\",{\"not\":\"a text\"}]");
@@ -287,7 +287,7 @@ fn the_chat_does_what_its_table_says() {
         assert!(a.received()[0].starts_with("31[{\"error\":"));
         assert_eq!(cluster.workers[0].socket(&a_id).rooms(), [a_id.as_str(), "general"]);
         b.end();
-        settle().await;
+        cluster.settle().await;
         assert_eq!(said(&a), [pair("System", &format!("Client {b_id} disconnected"))]);
     });
 }
@@ -306,7 +306,7 @@ fn middleware_that_panics_refuses() {
         let client = cluster.workers[0].session();
         for _ in 0..2 {
             client.send("0");
-            settle().await;
+            cluster.settle().await;
             assert_eq!(client.received(), ["4{\"message\":\"internal error\"}"]);
         }
         let stats = cluster.workers[0].stats();
