@@ -69,11 +69,10 @@ fn encode(args: &(impl Serialize + ?Sized), head: String) -> Result<Data, Encode
     let mut text = head.into_bytes();
     let start = text.len();
     let shape = shape_of(args);
-    if shape != Shape::Tuple {
-        text.push(if start == 0 { b'[' } else { b',' });
-    }
-    if shape == Shape::Unit {
-        text.truncate(start.max(1));
+    match shape {
+        Shape::Unit | Shape::Single if start == 0 => text.push(b'['),
+        Shape::Single => text.push(b','),
+        Shape::Unit | Shape::Tuple => {}
     }
     let mut attachments = Vec::new();
     if shape != Shape::Unit {
