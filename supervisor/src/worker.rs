@@ -294,6 +294,7 @@ mod tests {
         io::Read,
         os::unix::{fs::PermissionsExt, net::UnixStream},
         path::Path,
+        thread,
         time::Instant,
     };
 
@@ -352,7 +353,11 @@ mod tests {
         let (exit, words) = run("sleep 600 & echo $!", async |_| {});
         assert_eq!(exit, Exit::Code(0));
         assert!(begin.elapsed() < LAST_WORDS_WAIT, "its output was held open");
-        assert!(!is_alive(&words[0]), "{words:?}");
+        // Signalled by then; how soon the kernel ends it is not up to us.
+        while is_alive(&words[0]) {
+            assert!(begin.elapsed() < Duration::from_secs(10), "{words:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]
