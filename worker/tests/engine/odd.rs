@@ -51,6 +51,11 @@ fn what_http_leaves_to_the_server_is_decided_so() {
             (with("Content-Length: 0\r\nContent-Length: 1"), 400),
             (with("Content-Length: 18446744073709551615"), 431),
             (with("Transfer-Encoding: foo"), 400),
+            (with("Transfer-Encoding: chunked, chunked"), 400),
+            (with("Transfer-Encoding: chunked").replace("1.1", "1.0"), 400),
+            (handshake.replace("polling", "polling&x=\""), 400),
+            (handshake.replace("GET /", "GET  /"), 400),
+            (with(&["X: y"; 101].join("\r\n")), 431),
             (handshake.replace("Host: x\r\n", ""), 400),
             (handshake.replace("Host: x\r\n", "").replace("1.1", "1.0"), 200),
             (handshake.replace("GET", "get"), 400),
@@ -64,6 +69,21 @@ fn what_http_leaves_to_the_server_is_decided_so() {
         let keys = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
         let mut client = begun(&worker, &format!("GET /socket.io/?{twice}{keys}\r\n")).await;
         assert_eq!(read_reply(&mut client).await.status, 101);
+    });
+}
+
+#[test]
+fn requests_of_one_connection_are_served_one_after_the_other() {
+    run(|| async {
+        let cluster = Cluster::new();
+        let worker = cluster.worker(0, options()).await;
+        let sid = worker.handshake().await;
+        let posts = kept(&post(&query(&sid), "4x")).repeat(3);
+        let mut client = begun(&worker, &format!("{posts}{}", kept(&get(&query(&sid))))).await;
+        for _ in 0..3 {
+            assert_eq!(read_reply(&mut client).await.body, "ok");
+        }
+        assert_eq!(read_reply(&mut client).await.body, "4x\u{1e}4x\u{1e}4x");
     });
 }
 
