@@ -113,12 +113,14 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                 None => answer(&engine, source, head, &mut body).await?,
             };
             let unread = body.filter(|body| !body.is_end_stream());
-            // The connection's next request would reach a worker that leaves. And a client that asked whether to send its
-            // body may or may not do so now: what comes next on the connection is no longer certain.
-            if source.is_client() && (engine.0.draining.get() || expects && unread.is_some()) {
+            // A client that asked whether to send its body may or may not do so now: what comes next is no longer certain.
+            let last = response.headers().contains_key(CONNECTION) || expects && unread.is_some();
+            // The connection's next request would reach a worker that leaves.
+            if last || source.is_client() && engine.0.draining.get() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            if let Some(unread) = unread {
+            // Of the last request hyper and then the connection's end take care.
+            if let Some(unread) = unread.filter(|_| !last) {
                 tokio::task::spawn_local(discard(unread));
             }
             response.body_mut().keep(open);
