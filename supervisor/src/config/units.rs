@@ -91,33 +91,33 @@ pub fn show_size(bytes: u64) -> String {
 
 impl<'de> Deserialize<'de> for WithUnit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = WithUnit;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(DURATION_EXAMPLE)
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<WithUnit, E> {
-                parse_duration(text).map(WithUnit).map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
-            }
-        }
-        deserializer.deserialize_str(Visitor)
+        let parse = |text: &str| parse_duration(text).ok().map(WithUnit);
+        deserializer.deserialize_str(Text { example: DURATION_EXAMPLE, parse })
     }
 }
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = Bytes;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(SIZE_EXAMPLE)
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Bytes, E> {
-                parse_size(text).map(Bytes).map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
-            }
-        }
-        deserializer.deserialize_str(Visitor)
+        let parse = |text: &str| parse_size(text).ok().map(Bytes);
+        deserializer.deserialize_str(Text { example: SIZE_EXAMPLE, parse })
+    }
+}
+
+/// A string in the file that is read with `parse`; `example` says what was expected where it cannot be.
+struct Text<F> {
+    example: &'static str,
+    parse: F,
+}
+
+impl<T, F: Fn(&str) -> Option<T>> de::Visitor<'_> for Text<F> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.example)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.parse)(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
     }
 }
 
