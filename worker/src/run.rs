@@ -186,7 +186,7 @@ async fn serve(link: &WorkerLink, engine: &Engine, outbox: &Outbox) {
                 }
             }
             Ok(Some((message, descriptors))) => {
-                if let ToWorker::Connection { .. } = message {
+                if let ToWorker::Connection { .. } | ToWorker::Relay { .. } = message {
                     note_shortage(&mut short_of_descriptors, descriptors.is_empty());
                 }
                 obey(engine, outbox, message, descriptors);
@@ -229,6 +229,8 @@ fn obey(engine: &Engine, outbox: &Outbox, message: ToWorker, descriptors: Vec<Ow
         (ToWorker::Relay { from: _, newcomer }, Some(socket)) => engine.accept_relay(socket, newcomer),
         // No descriptor was left for it. That this connection ends before it was accepted tells the supervisor so.
         (ToWorker::Connection { id, .. }, None) => outbox.send(ToSupervisor::Closed { id }),
+        // The same; the worker at its other end sees the stream close.
+        (ToWorker::Relay { .. }, None) => {}
         (ToWorker::Ping { nonce }, _) => outbox.send(ToSupervisor::Pong { nonce }),
         (message, _) => tracing::warn!(?message, "a message of the supervisor makes no sense here"),
     }
