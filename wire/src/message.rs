@@ -198,6 +198,8 @@ pub struct WorkerCounters {
     pub bad_events: u64,
     /// Handlers that ended in a panic.
     pub handler_panics: u64,
+    /// Handlers that returned an error.
+    pub handler_errors: u64,
     /// Messages that were published on the bus.
     pub bus_published: u64,
     /// Messages that came from the bus.

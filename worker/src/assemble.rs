@@ -26,8 +26,9 @@ pub fn run(app: App) -> ExitCode {
 /// # Errors
 /// Where the bus cannot be used or a file cannot be read, in one line.
 pub fn assemble(Setup { config, engine, hub }: Setup<'_>, app: App) -> Result<Layers, String> {
-    let io = Io::new(engine.clone(), config.id, app);
     // First what can fail: a bus that is driven has something to say of its end.
+    app.check().map_err(|missing| missing.to_string())?;
+    let io = Io::new(engine.clone(), config.id, app);
     let fallback = fallback(config)?;
     let (bus, health) = join(&config.bus, hub, Rc::new(io.clone()))?;
     io.attach(bus.clone());

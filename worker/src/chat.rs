@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use crate::socketio::{Ack, App, MAX_ROOM_NAME_BYTES, Socket};
+use crate::socketio::{Ack, App, Args, MAX_ROOM_NAME_BYTES, Socket};
 
 /// The room that everybody begins in.
 const HOME: &str = "general";
@@ -29,10 +29,10 @@ pub fn app() -> App {
             .on_connect(async |socket: Socket| {
                 socket.join(HOME);
             })
-            .on("chatMessage", async |socket: Socket, text: String, _: Ack| {
+            .on("chatMessage", async |socket: Socket, Args(text): Args<String>| {
                 say(&socket, HOME, socket.id(), &text);
             })
-            .on("joinRoom", async |socket: Socket, room: String, ack: Ack| {
+            .on("joinRoom", async |socket: Socket, Args(room): Args<String>, ack: Ack| {
                 if room.len() > MAX_ROOM_NAME_BYTES {
                     let _ = ack.send(Refused { error: "the room's name is too long" });
                     return;
@@ -43,10 +43,10 @@ pub fn app() -> App {
                 socket.join(&room);
                 say(&socket, &room, "System", &format!("Client {} joined {room}", socket.id()));
             })
-            .on("roomMessage", async |socket: Socket, (room, text): (String, String), _: Ack| {
+            .on("roomMessage", async |socket: Socket, Args((room, text)): Args<(String, String)>| {
                 say(&socket, &room, socket.id(), &text);
             })
-            .on_disconnect(async |socket: Socket, _reason| {
+            .on_disconnect(async |socket: Socket| {
                 say(&socket, HOME, "System", &format!("Client {} disconnected", socket.id()));
             })
     })

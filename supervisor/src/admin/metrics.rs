@@ -30,7 +30,7 @@ const WORKER_GAUGES: [WorkerGauge; 6] = [
     ("roomd_worker_uptime_seconds", "How long the worker has run.", |worker| worker.uptime_s),
 ];
 
-const WORKER_COUNTERS: [WorkerCounter; 14] = [
+const WORKER_COUNTERS: [WorkerCounter; 15] = [
     ("roomd_worker_events_received_total", "Events that clients sent.", |c| c.events_in),
     ("roomd_worker_packets_sent_total", "Packets handed to clients, one per recipient.", |c| c.packets_out),
     ("roomd_worker_received_bytes_total", "Bytes read from clients.", |c| c.bytes_in),
@@ -39,6 +39,7 @@ const WORKER_COUNTERS: [WorkerCounter; 14] = [
     ("roomd_worker_refused_requests_total", "Requests that were refused, all causes.", |c| c.refused_requests),
     ("roomd_worker_bad_events_total", "Events of the wrong shape for their handler.", |c| c.bad_events),
     ("roomd_worker_handler_panics_total", "Handlers that ended in a panic.", |c| c.handler_panics),
+    ("roomd_worker_handler_errors_total", "Handlers that returned an error.", |c| c.handler_errors),
     ("roomd_worker_bus_published_total", "Messages published on the bus.", |c| c.bus_published),
     ("roomd_worker_bus_received_total", "Messages that came from the bus.", |c| c.bus_received),
     ("roomd_worker_bus_dropped_total", "Messages not published because the bus was down or its queue full.", |c| {

@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, process::ExitCode, rc::Rc, time::Duration};
 
-use roomd::{Ack, Answers, App, Binary, ConnectError, Connecting, Data, Io, RequestError, ServerAck, Socket};
+use roomd::{Ack, Answers, App, Args, Auth, Binary, ConnectError, Data, RequestError, ServerAck, Socket};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -48,32 +48,37 @@ fn app() -> App {
         })
         .namespace("/test", |namespace| {
             namespace
-                .use_middleware(move |connecting: Connecting| doorkeeper(connecting, door.clone()))
-                .on("open the door", move |_: Socket, (): (), ack: Ack| {
+                .use_middleware(move |socket: Socket, Auth(auth): Auth<Value>| doorkeeper(socket, auth, door.clone()))
+                .on("open the door", move |ack: Ack| {
                     opened.notify_waiters();
                     async move { ack.send(true).unwrap() }
                 })
-                .on("join", async |socket: Socket, room: String, ack: Ack| ack.send(socket.join(&room)).unwrap())
-                .on("leave", async |socket: Socket, room: String, ack: Ack| {
+                .on("join", async |socket: Socket, Args(room): Args<String>, ack: Ack| {
+                    ack.send(socket.join(&room)).unwrap()
+                })
+                .on("leave", async |socket: Socket, Args(room): Args<String>, ack: Ack| {
                     socket.leave(&room);
                     ack.send(true).unwrap();
                 })
-                .on("set data", async |socket: Socket, data: Value, ack: Ack| {
+                .on("set data", async |socket: Socket, Args(data): Args<Value>, ack: Ack| {
                     ack.send(socket.set_data(data).is_ok()).unwrap();
                 })
-                .on("rooms", async |socket: Socket, (): (), ack: Ack| ack.send((socket.rooms(),)).unwrap())
-                .on("cluster", async |socket: Socket, (call, target, args): (String, Value, Value), ack: Ack| {
-                    ack.send(cluster(&socket, &call, &target, args).await).unwrap();
-                })
-                .on("heard", move |_: Socket, (): (), ack: Ack| {
+                .on("rooms", async |socket: Socket, ack: Ack| ack.send((socket.rooms(),)).unwrap())
+                .on(
+                    "cluster",
+                    async |socket: Socket, Args((call, target, args)): Args<(String, Value, Value)>, ack: Ack| {
+                        ack.send(cluster(&socket, &call, &target, args).await).unwrap();
+                    },
+                )
+                .on("heard", move |ack: Ack| {
                     let heard = heard.clone();
                     async move { ack.send((heard.borrow().clone(),)).unwrap() }
                 })
-                .on("bytes", async |socket: Socket, (room, bytes): (String, Binary), ack: Ack| {
+                .on("bytes", async |socket: Socket, Args((room, bytes)): Args<(String, Binary)>, ack: Ack| {
                     socket.nsp().sockets().to(&room).emit("bytes", (json!({"before": 1}), bytes)).unwrap();
                     ack.send(true).unwrap();
                 })
-                .on_server_side("hello", move |_: Io, said: Value, ack: ServerAck| {
+                .on_server_side("hello", move |Args(said): Args<Value>, ack: ServerAck| {
                     of_servers.borrow_mut().push(said);
                     async move {
                         if ack.is_wanted() {
@@ -85,20 +90,18 @@ fn app() -> App {
 }
 
 fn hello(socket: &Socket) {
-    // As the official server has it: nothing sent is an empty object.
-    let auth = Some(socket.auth()).filter(|auth| !auth.is_null());
-    socket.emit("auth", auth.unwrap_or_else(|| json!({}))).unwrap();
+    socket.emit("auth", socket.auth()).unwrap();
 }
 
-async fn guard(connecting: Connecting) -> Result<(), ConnectError> {
-    if connecting.auth["token"] == "open sesame" {
+async fn guard(Auth(auth): Auth<Value>) -> Result<(), ConnectError> {
+    if auth["token"] == "open sesame" {
         return Ok(());
     }
     Err(ConnectError { message: "not authorized".into(), data: Some(json!({"hint": "say the words"})) })
 }
 
 /// Joins the rooms that the client asks for, and then lets it in unless it says no; if it wants to wait, once the door is opened.
-async fn doorkeeper(Connecting { socket, auth }: Connecting, door: Rc<Notify>) -> Result<(), ConnectError> {
+async fn doorkeeper(socket: Socket, auth: Value, door: Rc<Notify>) -> Result<(), ConnectError> {
     for room in auth["rooms"].as_array().into_iter().flatten() {
         assert!(socket.join(room.as_str().unwrap()));
     }
@@ -131,7 +134,7 @@ async fn echo(socket: Socket, event: Data, ack: Ack) {
 }
 
 /// A handler besides the echo, whose answer comes first.
-async fn both(socket: Socket, said: Value, ack: Ack) {
+async fn both(socket: Socket, Args(said): Args<Value>, ack: Ack) {
     ack.send("too late").unwrap();
     socket.emit("heard by both", said).unwrap();
 }

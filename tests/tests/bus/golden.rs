@@ -8,7 +8,7 @@ use roomd_worker::{
     adapter::codec::{Flags, Request, Selector, encode_broadcast},
     bus::{HealthTiming, RedisBus},
     protocol::Data,
-    socketio::{Ack, App, Io, ServerAck, Socket},
+    socketio::{Ack, App, Args, Io, ServerAck, Socket},
 };
 use serde_json::{Value, json};
 
@@ -35,13 +35,13 @@ fn app() -> App {
                     ROOMS.iter().for_each(|room| assert!(socket.join(room)));
                     socket.set_data(json!({"user": "u2"})).unwrap();
                 })
-                .on_server_side("ev", async |io: Io, heard: (i64, Value), _: ServerAck| {
+                .on_server_side("ev", async |io: Io, Args(heard): Args<(i64, Value)>| {
                     io.of("/").unwrap().sockets().local().emit("servers heard", heard).unwrap();
                 })
-                .on_server_side("sse", async |_: Io, number: i64, ack: ServerAck| {
+                .on_server_side("sse", async |Args(number): Args<i64>, ack: ServerAck| {
                     ack.send(json!({"ok": number})).unwrap();
                 })
-                .on("ask", async |socket: Socket, call: String, ack: Ack| {
+                .on("ask", async |socket: Socket, Args(call): Args<String>, ack: Ack| {
                     ack.send((ask(&socket, &call).await,)).unwrap()
                 })
         })

@@ -4,7 +4,7 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 
 use serde::Serialize;
 
-use super::{Io, SocketId, waiting::Question};
+use super::{Io, Socket, SocketId, waiting::Question};
 use crate::{
     adapter::codec::MAX_MESSAGE_BYTES,
     protocol::{Data, EncodeError, membership::NamespaceIndex},
@@ -13,13 +13,16 @@ use crate::{
 /// How to answer a client's event. Dropping it without an answer is legal: the client then waits in vain. Where several handlers
 /// hear the event, the first answer counts.
 pub struct Ack {
-    pub(super) io: Io,
-    pub(super) namespace: NamespaceIndex,
-    pub(super) socket: SocketId,
-    pub(super) id: Option<u64>,
-    /// Whether it is answered, where several handlers can answer.
-    pub(super) answered: Option<Rc<Cell<bool>>>,
+    io: Io,
+    namespace: NamespaceIndex,
+    socket: SocketId,
+    id: Option<u64>,
+    /// Where several handlers can answer.
+    answered: Option<AnsweredOnce>,
 }
+
+/// Whether an event is answered that several handlers can answer.
+pub(super) type AnsweredOnce = Rc<Cell<bool>>;
 
 /// How to answer another server's event.
 pub struct ServerAck(pub(super) Option<Box<dyn FnOnce(Option<Data>)>>);
@@ -52,6 +55,12 @@ impl Drop for Awaited {
 }
 
 impl Ack {
+    /// The answer to an event of a client, by its number if one is wanted.
+    pub(super) fn new(socket: &Socket, id: Option<u64>, answered: Option<&AnsweredOnce>) -> Self {
+        let Socket { io, namespace, id: socket } = socket.clone();
+        Ack { io, namespace, socket, id, answered: answered.cloned() }
+    }
+
     /// Whether the client wants an answer.
     pub fn is_wanted(&self) -> bool {
         self.id.is_some()

@@ -1,49 +1,42 @@
 //! What an application declares: namespaces and their handlers.
 
-use std::{borrow::Cow, collections::HashMap, future::Future, pin::Pin, rc::Rc};
+use std::{borrow::Cow, collections::HashMap};
 
 use rustc_hash::FxHashMap;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Ack, Io, ServerAck, Socket};
-use crate::protocol::{Data, DecodeError};
-
-/// A handler's work. It is polled once at once, so that what it does before it first waits happens in the order of the events.
-pub(super) type Work = Pin<Box<dyn Future<Output = ()>>>;
-
-pub(super) type EventHandler = Rc<dyn Fn(Socket, &Data, Ack) -> Result<Work, DecodeError>>;
-pub(super) type SocketHandler = Rc<dyn Fn(Socket) -> Work>;
-pub(super) type EndHandler = Rc<dyn Fn(Socket, &'static str) -> Work>;
-pub(super) type Middleware = Rc<dyn Fn(Connecting) -> Pin<Box<dyn Future<Output = Result<(), ConnectError>>>>>;
-pub(super) type ServerHandler = Rc<dyn Fn(Io, &Data, ServerAck) -> Result<Work, DecodeError>>;
+use super::{
+    call::{OnConnect, OnConnecting, OnDisconnect, OnEvent, OnServerSide},
+    handler::{Erased, Handler, Outcome, erase, erase_logged},
+    states::States,
+};
 
 /// An application: its namespaces. Built once in each worker, before any client comes; handlers belong to a namespace and
 /// never to a client, so that a session can be served by another process.
 #[derive(Default)]
 pub struct App {
     pub(super) namespaces: HashMap<String, Namespace>,
+    pub(super) states: States,
 }
 
-/// The handlers of one namespace.
+/// The handlers of one namespace. What they can have for arguments is in [`FromCall`](super::FromCall).
 #[derive(Default, Clone)]
 pub struct Namespace {
-    pub(super) middlewares: Vec<Middleware>,
-    pub(super) connect: Option<SocketHandler>,
-    pub(super) events: FxHashMap<String, EventHandler>,
-    pub(super) any: Vec<EventHandler>,
-    pub(super) disconnecting: Option<EndHandler>,
-    pub(super) disconnect: Option<EndHandler>,
-    pub(super) server_events: FxHashMap<String, ServerHandler>,
+    pub(super) middlewares: Vec<Erased<OnConnecting, Result<(), ConnectError>>>,
+    pub(super) connect: Option<Erased<OnConnect>>,
+    pub(super) events: FxHashMap<String, Erased<OnEvent>>,
+    pub(super) any: Vec<Erased<OnEvent>>,
+    pub(super) disconnecting: Option<Erased<OnDisconnect>>,
+    pub(super) disconnect: Option<Erased<OnDisconnect>>,
+    pub(super) server_events: FxHashMap<String, Erased<OnServerSide>>,
+    needs: Vec<Need>,
 }
 
-/// A client that asks to join a namespace, as middleware sees it.
+/// What a handler needs of the application.
 #[derive(Clone)]
-pub struct Connecting {
-    /// The socket it will be if all middleware agrees: data can be kept with it, and rooms joined, already.
-    pub socket: Socket,
-    /// What the client sent as `auth`; `null` if nothing.
-    pub auth: Value,
+struct Need {
+    handler: String,
+    missing: fn(&States) -> Option<&'static str>,
 }
 
 /// Why a client may not join: it is told the message and the data.
@@ -54,6 +47,17 @@ pub struct ConnectError {
     pub message: String,
     /// Details for it, if any.
     pub data: Option<Value>,
+}
+
+/// An application that cannot run.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "the handler of {handler} in namespace {namespace} takes State<{state}>, which the application has not: give it to App::state"
+)]
+pub struct MissingState {
+    namespace: String,
+    handler: String,
+    state: &'static str,
 }
 
 impl App {
@@ -70,6 +74,33 @@ impl App {
         self.namespaces.insert(name, namespace);
         self
     }
+
+    /// Keeps something for handlers, which get it as [`State<T>`](super::State), by its type. Each worker has its own; what is to
+    /// be the same in all of them is kept with sockets, or outside.
+    ///
+    /// # Panics
+    /// Where there is one of this type already.
+    #[must_use]
+    pub fn state<T: 'static>(mut self, state: T) -> Self {
+        let new = self.states.insert(state);
+        assert!(new, "the application has a state {} already", std::any::type_name::<T>());
+        self
+    }
+
+    /// Whether handlers find what they need.
+    ///
+    /// # Errors
+    /// The first that does not.
+    pub fn check(&self) -> Result<(), MissingState> {
+        for (namespace, handlers) in &self.namespaces {
+            for Need { handler, missing } in &handlers.needs {
+                if let Some(state) = missing(&self.states) {
+                    return Err(MissingState { namespace: namespace.clone(), handler: handler.clone(), state });
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A namespace's name as on the wire, where it begins with a slash.
@@ -80,88 +111,84 @@ pub(super) fn full_name(name: &str) -> Cow<'_, str> {
 impl Namespace {
     /// Asked before a client joins, in the order of declaration; the first error refuses it.
     #[must_use]
-    pub fn use_middleware<F, W>(mut self, middleware: F) -> Self
+    pub fn use_middleware<A: 'static, H>(mut self, middleware: H) -> Self
     where
-        F: Fn(Connecting) -> W + 'static,
-        W: Future<Output = Result<(), ConnectError>> + 'static,
+        H: Handler<OnConnecting, A, Output = Result<(), ConnectError>>,
     {
-        self.middlewares.push(Rc::new(move |connecting| Box::pin(middleware(connecting))));
+        self.needs("middleware", H::missing);
+        self.middlewares.push(erase(middleware));
         self
     }
 
     /// Called when a client has joined.
     #[must_use]
-    pub fn on_connect<F, W>(mut self, handler: F) -> Self
+    pub fn on_connect<A: 'static, H: Handler<OnConnect, A>>(mut self, handler: H) -> Self
     where
-        F: Fn(Socket) -> W + 'static,
-        W: Future<Output = ()> + 'static,
+        H::Output: Outcome,
     {
-        self.connect = Some(Rc::new(move |socket| Box::pin(handler(socket))));
+        self.needs("connect", H::missing);
+        self.connect = Some(erase_logged("connect", handler));
         self
     }
 
-    /// Called for each event of that name. `T` is what the arguments must be: a tuple for several, `()` for none, else one.
-    /// An event of another shape is answered with `{error}` if an answer is wanted, and counted. A handler declared later for the
-    /// same name takes the place of the first.
+    /// Called for each event of that name. An event of another shape than the handler's [`Args`](super::Args) is answered with
+    /// `{error}` if an answer is wanted, and counted. A handler declared later for the same name takes the place of the first.
     #[must_use]
-    pub fn on<T, F, W>(mut self, event: &str, handler: F) -> Self
+    pub fn on<A: 'static, H: Handler<OnEvent, A>>(mut self, event: &str, handler: H) -> Self
     where
-        T: DeserializeOwned,
-        F: Fn(Socket, T, Ack) -> W + 'static,
-        W: Future<Output = ()> + 'static,
+        H::Output: Outcome,
     {
-        let handler: EventHandler =
-            Rc::new(move |socket, data, ack| Ok(Box::pin(handler(socket, data.event_args::<T>()?, ack))));
-        self.events.insert(event.to_owned(), handler);
+        self.needs(&format!("{event:?}"), H::missing);
+        self.events.insert(event.to_owned(), erase_logged(event, handler));
         self
     }
 
-    /// Called for every event, with its name in front of its arguments, before the handler of that name. Several are called in
-    /// the order of declaration.
+    /// Called for every event before the handler of its name. Several are called in the order of declaration.
     #[must_use]
-    pub fn on_any<F, W>(mut self, handler: F) -> Self
+    pub fn on_any<A: 'static, H: Handler<OnEvent, A>>(mut self, handler: H) -> Self
     where
-        F: Fn(Socket, Data, Ack) -> W + 'static,
-        W: Future<Output = ()> + 'static,
+        H::Output: Outcome,
     {
-        self.any.push(Rc::new(move |socket, data, ack| Ok(Box::pin(handler(socket, data.clone(), ack)))));
+        self.needs("any event", H::missing);
+        self.any.push(erase_logged("any event", handler));
         self
     }
 
-    /// Called when a client leaves, while it is still in its rooms, with the official server's word for the reason.
+    /// Called when a client leaves, while it is still in its rooms.
     #[must_use]
-    pub fn on_disconnecting<F, W>(mut self, handler: F) -> Self
+    pub fn on_disconnecting<A: 'static, H: Handler<OnDisconnect, A>>(mut self, handler: H) -> Self
     where
-        F: Fn(Socket, &'static str) -> W + 'static,
-        W: Future<Output = ()> + 'static,
+        H::Output: Outcome,
     {
-        self.disconnecting = Some(Rc::new(move |socket, reason| Box::pin(handler(socket, reason))));
+        self.needs("disconnecting", H::missing);
+        self.disconnecting = Some(erase_logged("disconnecting", handler));
         self
     }
 
     /// Called when a client has left, and its rooms with it.
     #[must_use]
-    pub fn on_disconnect<F, W>(mut self, handler: F) -> Self
+    pub fn on_disconnect<A: 'static, H: Handler<OnDisconnect, A>>(mut self, handler: H) -> Self
     where
-        F: Fn(Socket, &'static str) -> W + 'static,
-        W: Future<Output = ()> + 'static,
+        H::Output: Outcome,
     {
-        self.disconnect = Some(Rc::new(move |socket, reason| Box::pin(handler(socket, reason))));
+        self.needs("disconnect", H::missing);
+        self.disconnect = Some(erase_logged("disconnect", handler));
         self
     }
 
     /// Called for an event of that name that another server of the cluster sent with `server_side_emit`.
     #[must_use]
-    pub fn on_server_side<T, F, W>(mut self, event: &str, handler: F) -> Self
+    pub fn on_server_side<A: 'static, H: Handler<OnServerSide, A>>(mut self, event: &str, handler: H) -> Self
     where
-        T: DeserializeOwned,
-        F: Fn(Io, T, ServerAck) -> W + 'static,
-        W: Future<Output = ()> + 'static,
+        H::Output: Outcome,
     {
-        let handler: ServerHandler =
-            Rc::new(move |io, data, ack| Ok(Box::pin(handler(io, data.event_args::<T>()?, ack))));
-        self.server_events.insert(event.to_owned(), handler);
+        self.needs(&format!("{event:?} of servers"), H::missing);
+        self.server_events.insert(event.to_owned(), erase_logged(event, handler));
         self
+    }
+
+    fn needs(&mut self, handler: &str, missing: fn(&States) -> Option<&'static str>) {
+        self.needs.push(Need { handler: handler.to_owned(), missing });
     }
 }
 
@@ -169,5 +196,17 @@ impl ConnectError {
     /// A refusal with a message alone.
     pub fn new(message: impl Into<String>) -> Self {
         ConnectError { message: message.into(), data: None }
+    }
+}
+
+impl From<String> for ConnectError {
+    fn from(message: String) -> Self {
+        ConnectError::new(message)
+    }
+}
+
+impl From<&str> for ConnectError {
+    fn from(message: &str) -> Self {
+        ConnectError::new(message)
     }
 }

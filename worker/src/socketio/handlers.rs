@@ -10,26 +10,57 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::app::Work;
+use super::handler::Work;
 
-/// Handlers that ended in a panic, since the start.
-pub(super) type Panics = Rc<Cell<u64>>;
+/// Handlers that failed, since the start. A clone counts with it.
+#[derive(Clone, Default)]
+pub(super) struct Failures(Rc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    panics: Cell<u64>,
+    errors: Cell<u64>,
+}
+
+impl Failures {
+    /// Those that ended in a panic.
+    pub(super) fn panics(&self) -> u64 {
+        self.0.panics.get()
+    }
+
+    /// Those that returned an error.
+    pub(super) fn errors(&self) -> u64 {
+        self.0.errors.get()
+    }
+
+    /// A handler returned an error.
+    pub(super) fn note_error(&self, what: &str, error: &str) {
+        self.0.errors.set(self.0.errors.get() + 1);
+        tracing::error!(what, error, "a handler failed");
+    }
+
+    fn note_panic(&self, what: &str, panic: &(dyn Any + Send)) {
+        self.0.panics.set(self.0.panics.get() + 1);
+        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        tracing::error!(what, panic = text.unwrap_or("without words"), "a handler ended in a panic");
+    }
+}
 
 /// Runs a handler: what it does before it first waits happens now, the rest as a task.
-pub(super) fn run(panics: &Panics, what: &str, begin: impl FnOnce() -> Work) {
-    run_with(panics, what, begin, || ());
+pub(super) fn run(failures: &Failures, what: &str, begin: impl FnOnce() -> Work) {
+    run_with(failures, what, begin, || ());
 }
 
 /// The same; what `wait` gives is kept for as long as the handler waits, if it does.
 pub(super) fn run_with<T: 'static>(
-    panics: &Panics,
+    failures: &Failures,
     what: &str,
     begin: impl FnOnce() -> Work,
     wait: impl FnOnce() -> T,
 ) {
     match catch_unwind(AssertUnwindSafe(begin)) {
         Ok(work) => {
-            let mut guarded = Guarded { work, panics: panics.clone() };
+            let mut guarded = Guarded { work, failures: failures.clone() };
             if Pin::new(&mut guarded).poll(&mut Context::from_waker(Waker::noop())).is_pending() {
                 let kept = wait();
                 tokio::task::spawn_local(async move {
@@ -38,14 +69,14 @@ pub(super) fn run_with<T: 'static>(
                 });
             }
         }
-        Err(panic) => note(panics, what, &*panic),
+        Err(panic) => failures.note_panic(what, &*panic),
     }
 }
 
 /// A handler's work whose panic ends only itself.
 struct Guarded {
     work: Work,
-    panics: Panics,
+    failures: Failures,
 }
 
 impl Future for Guarded {
@@ -55,17 +86,11 @@ impl Future for Guarded {
         match catch_unwind(AssertUnwindSafe(|| self.work.as_mut().poll(cx))) {
             Ok(poll) => poll,
             Err(panic) => {
-                note(&self.panics, "handler", &*panic);
+                self.failures.note_panic("handler", &*panic);
                 Poll::Ready(())
             }
         }
     }
-}
-
-fn note(panics: &Panics, what: &str, panic: &(dyn Any + Send)) {
-    panics.set(panics.get() + 1);
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(what, panic = text.unwrap_or("without words"), "a handler ended in a panic");
 }
 
 #[cfg(test)]
@@ -77,9 +102,9 @@ mod tests {
         let local = tokio::task::LocalSet::new();
         local
             .run_until(async {
-                let (panics, steps) = (Panics::default(), Rc::new(Cell::new(0)));
+                let (failures, steps) = (Failures::default(), Rc::new(Cell::new(0)));
                 let counted = steps.clone();
-                run(&panics, "event", || {
+                run(&failures, "event", || {
                     Box::pin(async move {
                         counted.set(1);
                         tokio::task::yield_now().await;
@@ -88,12 +113,12 @@ mod tests {
                     })
                 });
                 assert_eq!(steps.get(), 1);
-                while panics.get() == 0 {
+                while failures.panics() == 0 {
                     tokio::task::yield_now().await;
                 }
                 assert_eq!(steps.get(), 2);
-                run(&panics, "event", || panic!("at once"));
-                assert_eq!(panics.get(), 2);
+                run(&failures, "event", || panic!("at once"));
+                assert_eq!(failures.panics(), 2);
             })
             .await;
     }

@@ -5,9 +5,10 @@ use std::{cell::Cell, rc::Rc, time::Instant};
 use bytes::Bytes;
 
 use super::{
-    Ack, Io, Socket, SocketId,
+    Ack, Io, Rejection, Socket, SocketId,
     app::Namespace,
     backlog::{Backlog, Waits},
+    call::EventCall,
     handlers,
     server::{Session, count},
 };
@@ -60,16 +61,16 @@ impl Io {
             if answered.is_some() && !socket.is_connected() {
                 return;
             }
-            let ack = || Ack { io: self.clone(), namespace, socket: id, id: packet.id, answered: answered.clone() };
+            let call = EventCall { socket: &socket, data: &data, id: packet.id, answered: answered.as_ref() };
             let begin = || {
-                handler(socket.clone(), &data, ack()).unwrap_or_else(|error| {
+                handler(&call).unwrap_or_else(|Rejection(error)| {
                     count(&self.0.counters.bad_events);
                     // An error has a JSON form.
-                    let _ = ack().send(BadEvent { error: describe(&error) });
+                    let _ = Ack::new(&socket, packet.id, answered.as_ref()).send(BadEvent { error });
                     Box::pin(std::future::ready(()))
                 })
             };
-            handlers::run_with(&self.0.panics, event, begin, || Waits::begin(self, session, packet.bytes()));
+            handlers::run_with(&self.0.failures, event, begin, || Waits::begin(self, session, packet.bytes()));
         }
     }
 
@@ -112,11 +113,6 @@ impl Whole<'_> {
 #[derive(serde::Serialize)]
 struct BadEvent {
     error: String,
-}
-
-fn describe(error: &dyn std::error::Error) -> String {
-    let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-    format!("the event's arguments are of the wrong shape: {cause}")
 }
 
 impl SessionHandler for Io {

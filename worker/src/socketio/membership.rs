@@ -10,8 +10,14 @@ use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::{
-    ConnectError, Connecting, Io, Socket, SocketId, apart::Apart, app::Work, backlog::Waits, handlers,
+    ConnectError, Io, Rejection, Socket, SocketId,
+    apart::Apart,
+    backlog::Waits,
+    call::{ConnectCall, ConnectingCall, DisconnectCall},
+    handler::Work,
+    handlers,
     server::SocketState,
+    socket::no_auth,
 };
 use crate::{
     engine::{CloseReason, SessionKey},
@@ -93,16 +99,20 @@ impl Io {
             Box::pin(async move {
                 let _undecided = undecided;
                 let handlers = &io.0.declared(namespace).handlers;
+                let auth = auth.unwrap_or_else(no_auth);
                 for middleware in &handlers.middlewares {
-                    let connecting = Connecting { socket: socket.clone(), auth: auth.clone().unwrap_or_default() };
-                    if let Err(error) = middleware(connecting).await {
+                    let decision = match middleware(&ConnectingCall { socket: &socket, auth: &auth }) {
+                        Ok(work) => work.await,
+                        Err(Rejection(error)) => Err(error.into()),
+                    };
+                    if let Err(error) = decision {
                         return io.refuse(&socket, error);
                     }
                 }
                 io.accept(socket);
             })
         };
-        handlers::run_with(&self.0.panics, "middleware", begin, || Waits::begin(self, session, bytes));
+        handlers::run_with(&self.0.failures, "middleware", begin, || Waits::begin(self, session, bytes));
     }
 
     /// Nothing speaks against it: the socket is in the namespace.
@@ -121,7 +131,7 @@ impl Io {
         let declared = self.0.declared(namespace);
         self.0.engine.send(session, &Encoded::connect(&declared.name, id.as_str()));
         if let Some(handler) = &declared.handlers.connect {
-            handlers::run(&self.0.panics, "connect", || handler(socket));
+            self.call("connect", || handler(&ConnectCall { socket: &socket }));
         }
     }
 
@@ -166,14 +176,26 @@ impl Io {
         let Some(id) = self.0.state.borrow().socket(key).map(|socket| socket.id) else { return };
         let (handlers, reason) = (&self.0.declared(namespace).handlers, reason.as_str());
         let socket = Socket { io: self.clone(), namespace, id };
+        let call = DisconnectCall { socket: &socket, reason };
         if let Some(handler) = &handlers.disconnecting {
-            handlers::run(&self.0.panics, "disconnecting", || handler(socket.clone(), reason));
+            self.call("disconnecting", || handler(&call));
         }
         self.leave_rooms(namespace, id, member);
         if let Some(handler) = &handlers.disconnect {
-            handlers::run(&self.0.panics, "disconnect", || handler(socket, reason));
+            self.call("disconnect", || handler(&call));
         }
         self.forget(key);
+    }
+
+    /// Calls a handler that nobody waits for.
+    fn call(&self, what: &'static str, handler: impl FnOnce() -> Result<Work, Rejection>) {
+        let begin = || {
+            handler().unwrap_or_else(|Rejection(error)| {
+                self.0.failures.note_error(what, &error);
+                Box::pin(std::future::ready(()))
+            })
+        };
+        handlers::run(&self.0.failures, what, begin);
     }
 
     fn leave_rooms(&self, namespace: NamespaceIndex, id: SocketId, member: Member) {

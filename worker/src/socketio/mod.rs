@@ -23,16 +23,19 @@
 //! # An application
 //!
 //! ```
-//! use roomd_worker::socketio::{Ack, App, Socket};
+//! use roomd_worker::{
+//!     protocol::EncodeError,
+//!     socketio::{Ack, App, Args, Socket},
+//! };
 //!
 //! let app = App::new().namespace("/", |namespace| {
 //!     namespace
 //!         .on_connect(async |socket: Socket| {
 //!             socket.join("lobby");
 //!         })
-//!         .on("say", async |socket: Socket, text: String, ack: Ack| {
-//!             let sent = socket.to("lobby").emit("said", (socket.id(), text));
-//!             let _ = ack.send(sent.is_ok());
+//!         .on("say", async |socket: Socket, Args(text): Args<String>, ack: Ack| -> Result<(), EncodeError> {
+//!             socket.to("lobby").emit("said", (socket.id(), text))?;
+//!             ack.send("done")
 //!         })
 //! });
 //! ```
@@ -44,6 +47,9 @@ mod asking;
 mod backlog;
 mod bound;
 mod broadcast;
+pub mod call;
+mod extract;
+mod handler;
 mod handlers;
 mod heard;
 mod incoming;
@@ -57,6 +63,7 @@ mod rooms;
 mod server;
 mod socket;
 mod socket_id;
+mod states;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -67,13 +74,16 @@ use std::rc::Rc;
 use roomd_wire::{WorkerId, WorkerStats};
 
 pub use ack::{Ack, AckError, Answers, RequestError, ServerAck};
-pub use app::{App, ConnectError, Connecting, Namespace};
+pub use app::{App, ConnectError, MissingState, Namespace};
 pub use backlog::{MAX_WAITING_HANDLERS, MAX_WAITING_PAYLOADS};
 pub use broadcast::{Broadcast, REQUESTS_TIMEOUT};
+pub use extract::{Args, Auth, FromCall, Reason, Rejection, State};
+pub use handler::{Handler, Outcome};
 pub use namespaced::{Namespaced, ServerEmitError};
 pub use rooms::{MAX_ROOM_NAME_BYTES, MAX_ROOMS_PER_SOCKET};
 pub use socket::Socket;
 pub use socket_id::SocketId;
+pub use states::States;
 
 use crate::{bus::Bus, engine::Engine};
 

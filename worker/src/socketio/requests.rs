@@ -1,6 +1,6 @@
 //! What other servers ask and order through the adapter, and the answers (`wire.md` 4.3).
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::{
     Io, ServerAck, SocketId,
     ack::Awaited,
+    call::ServerSideCall,
     handlers, pending,
     publish::names,
     server::{SocketState, count},
@@ -175,14 +176,15 @@ impl Io {
         let ack = ServerAck(request_id.map(|id| -> Box<dyn FnOnce(Option<Data>)> {
             Box::new(move |answer| io.respond(namespace, Some(&id), ResponseBody::ServerSideEmit(answer)))
         }));
+        let call = ServerSideCall { io: self, data, ack: Cell::new(Some(ack)) };
         let begin = || {
-            handler(self.clone(), data, ack).unwrap_or_else(|error| {
+            handler(&call).unwrap_or_else(|error| {
                 count(&self.0.counters.bad_events);
                 tracing::debug!(%error, event = name, "an event of another server is of the wrong shape");
                 Box::pin(std::future::ready(()))
             })
         };
-        handlers::run_with(&self.0.panics, &name, begin, || place);
+        handlers::run_with(&self.0.failures, &name, begin, || place);
     }
 
     /// Another server's broadcast whose answers it wants: first how many clients get it here, then each answer.

@@ -20,12 +20,13 @@ use super::{
     app::{App, Namespace},
     backlog::Backlog,
     bound::Bound,
-    handlers::Panics,
+    handlers::Failures,
     heard::Heard,
     joining::Joining,
     pending::Pending,
     requests::{MAX_PASSED_REQUESTS, MAX_SERVER_EVENT_BYTES, MAX_SERVER_EVENTS},
     rooms::Rooms,
+    states::States,
     waiting::Waiting,
 };
 use crate::{
@@ -50,7 +51,8 @@ pub(super) struct Inner {
     pub(super) namespaces: Vec<Declared>,
     index: HashMap<String, NamespaceIndex>,
     pub(super) state: RefCell<State>,
-    pub(super) panics: Panics,
+    pub(super) failures: Failures,
+    pub(super) states: States,
     pub(super) counters: Counters,
     pub(super) rng: RefCell<fastrand::Rng>,
     /// Numbers this worker's own broadcasts.
@@ -136,7 +138,8 @@ impl Inner {
             namespaces,
             index,
             state: State { namespaces: members, ..State::default() }.into(),
-            panics: Panics::default(),
+            failures: Failures::default(),
+            states: app.states,
             counters: Counters::default(),
             rng: rng.into(),
             sequence: Cell::new(0),
@@ -180,7 +183,8 @@ impl Inner {
         stats.counters.events_in = self.counters.events_in.get();
         stats.counters.bad_events = self.counters.bad_events.get();
         stats.counters.bus_malformed = self.counters.bus_malformed.get();
-        stats.counters.handler_panics = self.panics.get();
+        stats.counters.handler_panics = self.failures.panics();
+        stats.counters.handler_errors = self.failures.errors();
         if let Some(bus) = self.bus.get() {
             let counters = bus.counters();
             stats.bus = bus.health();

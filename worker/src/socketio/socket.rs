@@ -150,11 +150,11 @@ impl Socket {
         Ok(())
     }
 
-    /// What the client sent as `auth` when it joined; `null` if nothing.
+    /// What the client sent as `auth` when it joined; an empty object if nothing.
     pub fn auth(&self) -> Value {
         let state = self.io.0.state.borrow();
         let socket = state.namespaces[usize::from(self.namespace)].socket(&self.id);
-        socket.and_then(|socket| socket.auth.as_deref()).cloned().unwrap_or_default()
+        socket.and_then(|socket| socket.auth.as_deref()).cloned().unwrap_or_else(no_auth)
     }
 
     /// The request its session began with; `None` once it has gone.
@@ -182,6 +182,11 @@ impl Socket {
     fn session(&self) -> Option<SessionKey> {
         Some(self.io.0.state.borrow().namespaces[usize::from(self.namespace)].socket(&self.id)?.session)
     }
+}
+
+/// What a client that sends no `auth` has sent, as the official server sees it.
+pub(super) fn no_auth() -> Value {
+    Value::Object(serde_json::Map::new())
 }
 
 impl super::server::Inner {

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::{Cluster, run};
 use crate::{
     bus::Routing,
-    socketio::{Ack, App, MAX_WAITING_HANDLERS, MAX_WAITING_PAYLOADS, Socket},
+    socketio::{Ack, App, Args, MAX_WAITING_HANDLERS, MAX_WAITING_PAYLOADS},
 };
 
 /// A worker whose handler of `slow` waits for a permit, and one of `quick` that does not.
@@ -20,9 +20,9 @@ fn slow(max_payload_bytes: u64) -> (Cluster, Rc<Semaphore>) {
     let cluster = Cluster::with(&config, Routing::Exact, 1, move || {
         let gate = closed.clone();
         App::new().namespace("/", move |namespace| {
-            namespace.on("quick", async |_: Socket, _: IgnoredAny, _: Ack| {}).on(
+            namespace.on("quick", async |Args(_): Args<IgnoredAny>| {}).on(
                 "slow",
-                move |_: Socket, _: IgnoredAny, ack: Ack| {
+                move |Args(_): Args<IgnoredAny>, ack: Ack| {
                     let gate = gate.clone();
                     async move {
                         gate.acquire().await.unwrap().forget();

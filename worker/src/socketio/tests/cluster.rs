@@ -10,7 +10,7 @@ use crate::{
     bus::Routing,
     protocol::{Binary, Data},
     socketio::{
-        Ack, App, Io, RequestError, ServerAck, Socket,
+        App, Args, Io, RequestError, ServerAck, Socket,
         requests::{MAX_PASSED_REQUESTS, MAX_SERVER_EVENTS},
     },
 };
@@ -21,12 +21,12 @@ fn app() -> App {
     App::new()
         .namespace("/", |namespace| {
             namespace
-                .on("join", async |socket: Socket, room: String, _: Ack| {
+                .on("join", async |socket: Socket, Args(room): Args<String>| {
                     socket.join(&room);
                 })
-                .on_server_side("add", async |_: Io, (a, b): (i32, i32), ack: ServerAck| ack.send(a + b).unwrap())
-                .on_server_side("silence", async |_: Io, (): (), _: ServerAck| {})
-                .on_server_side("tell", async |io: Io, text: String, _: ServerAck| {
+                .on_server_side("add", async |Args((a, b)): Args<(i32, i32)>, ack: ServerAck| ack.send(a + b).unwrap())
+                .on_server_side("silence", async || {})
+                .on_server_side("tell", async |io: Io, Args(text): Args<String>| {
                     io.of("/").unwrap().sockets().local().emit("told", text).unwrap();
                 })
         })
@@ -422,7 +422,7 @@ fn what_waits_for_other_servers_is_bounded_and_what_is_done_makes_room() {
         let cluster = Cluster::new(Routing::Exact, 1, || {
             let (closed, counted) = (closed.clone(), counted.clone());
             App::new().namespace("/", |namespace| {
-                namespace.on_server_side("wait", move |_: Io, (): (), _: ServerAck| {
+                namespace.on_server_side("wait", move || {
                     counted.set(counted.get() + 1);
                     let closed = closed.clone();
                     async move { closed.acquire().await.unwrap().forget() }

@@ -6,6 +6,7 @@ use std::{
     rc::Rc,
 };
 
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::{Client, Cluster, run};
@@ -13,7 +14,7 @@ use crate::{
     bus::Routing,
     protocol::Data,
     seeds,
-    socketio::{Ack, App, ConnectError, Connecting, Socket},
+    socketio::{App, Auth, ConnectError, Socket},
 };
 
 const NAMESPACES: [&str; 3] = ["/", "/a", "/b"];
@@ -34,7 +35,7 @@ fn app(shared: &Handle) -> App {
         let [at_the_gate, on_connect, on_any, on_disconnecting, on_disconnect] = [0; 5].map(|_| shared.clone());
         app.namespace(name, move |namespace| {
             namespace
-                .use_middleware(move |Connecting { socket, auth }| {
+                .use_middleware(move |socket: Socket, Auth(auth): Auth<Value>| {
                     assert!(socket.join("door") && !socket.is_connected());
                     let decision = (auth["wait"] == true).then(|| {
                         let (decide, decision) = oneshot::channel();
@@ -49,13 +50,13 @@ fn app(shared: &Handle) -> App {
                         lets_in.then_some(()).ok_or_else(|| ConnectError::new("no"))
                     }
                 })
-                .on_connect(move |socket| {
+                .on_connect(move |socket: Socket| {
                     assert_eq!(socket.rooms(), [socket.id(), "door"]);
                     note(&on_connect, &socket, "connect");
                     socket.emit("welcome", ()).unwrap();
                     std::future::ready(())
                 })
-                .on_any(move |socket, event: Data, _: Ack| {
+                .on_any(move |socket: Socket, event: Data| {
                     note(&on_any, &socket, "event");
                     match event.elements().next() {
                         Some("\"kick me\"") => socket.disconnect(false),
@@ -64,13 +65,13 @@ fn app(shared: &Handle) -> App {
                     }
                     std::future::ready(())
                 })
-                .on_disconnecting(move |socket, _| {
+                .on_disconnecting(move |socket: Socket| {
                     assert_eq!(socket.rooms().len(), 2);
                     note(&on_disconnecting, &socket, "disconnecting");
                     disturb(&on_disconnecting, &socket);
                     std::future::ready(())
                 })
-                .on_disconnect(move |socket, _| {
+                .on_disconnect(move |socket: Socket| {
                     assert!(socket.rooms().is_empty() && !socket.is_connected());
                     note(&on_disconnect, &socket, "disconnect");
                     disturb(&on_disconnect, &socket);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Client, Cluster, run};
 use crate::{
     bus::Routing,
-    socketio::{Ack, App, Socket},
+    socketio::{App, Args, Socket},
 };
 
 const NAMESPACES: [&str; 3] = ["/", "/a", "/b"];
@@ -15,11 +15,11 @@ fn app() -> App {
     NAMESPACES.iter().fold(App::new(), |app, name| {
         app.namespace(name, |namespace| {
             namespace
-                .on("join", async |socket: Socket, room: String, _: Ack| {
+                .on("join", async |socket: Socket, Args(room): Args<String>| {
                     socket.join(&room);
                 })
-                .on("leave", async |socket: Socket, room: String, _: Ack| socket.leave(&room))
-                .on("say", async |socket: Socket, room: String, _: Ack| socket.to(&room).emit("said", ()).unwrap())
+                .on("leave", async |socket: Socket, Args(room): Args<String>| socket.leave(&room))
+                .on("say", async |socket: Socket, Args(room): Args<String>| socket.to(&room).emit("said", ()).unwrap())
         })
     })
 }

@@ -8,13 +8,14 @@ use std::{
 };
 
 use roomd_wire::SocketIoConfig;
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::{Cluster, run};
 use crate::{
     bus::Routing,
     socketio::{
-        App, ConnectError, Connecting, MAX_ROOM_NAME_BYTES, MAX_ROOMS_PER_SOCKET, MAX_WAITING_HANDLERS, Socket,
+        App, Auth, ConnectError, MAX_ROOM_NAME_BYTES, MAX_ROOMS_PER_SOCKET, MAX_WAITING_HANDLERS, Reason, Socket,
     },
 };
 
@@ -22,7 +23,7 @@ use crate::{
 fn undecided() -> App {
     App::new()
         .namespace("/", |namespace| namespace)
-        .namespace("/never", |namespace| namespace.use_middleware(async |_: Connecting| std::future::pending().await))
+        .namespace("/never", |namespace| namespace.use_middleware(async || std::future::pending().await))
 }
 
 #[test]
@@ -66,8 +67,8 @@ fn middleware_cannot_send_away_who_is_not_in_yet_but_refuse() {
         let cluster = Cluster::new(Routing::Exact, 1, || {
             App::new().namespace("/", |namespace| namespace).namespace("/guarded", |namespace| {
                 namespace
-                    .use_middleware(async |connecting: Connecting| {
-                        connecting.socket.disconnect(connecting.auth["close"] == true);
+                    .use_middleware(async |socket: Socket, Auth(auth): Auth<Value>| {
+                        socket.disconnect(auth["close"] == true);
                         Ok(())
                     })
                     .on_connect(async |socket: Socket| {
@@ -94,7 +95,7 @@ fn nobody_is_let_in_after_the_end_of_the_session() {
             let (opened, counted) = (opened.clone(), counted.clone());
             App::new().namespace("/", move |namespace| {
                 namespace
-                    .use_middleware(move |_: Connecting| {
+                    .use_middleware(move || {
                         let opened = opened.clone();
                         async move {
                             opened.notified().await;
@@ -135,13 +136,13 @@ fn the_end_is_heard_in_the_order_the_sockets_came_in() {
                 let log = log.clone();
                 app.namespace(name, move |namespace| {
                     namespace
-                        .use_middleware(async |connecting: Connecting| {
-                            if connecting.socket.namespace() == "/slow" {
+                        .use_middleware(async |socket: Socket| {
+                            if socket.namespace() == "/slow" {
                                 tokio::task::yield_now().await;
                             }
                             Ok(())
                         })
-                        .on_disconnect(move |socket: Socket, reason| {
+                        .on_disconnect(move |socket: Socket, Reason(reason): Reason| {
                             log.borrow_mut().push((socket.namespace().to_owned(), reason));
                             std::future::ready(())
                         })
@@ -165,8 +166,7 @@ fn the_end_is_heard_in_the_order_the_sockets_came_in() {
 fn rooms_at_the_door() -> App {
     App::new().namespace("/", |namespace| {
         namespace
-            .use_middleware(async |connecting: Connecting| {
-                let Connecting { socket, auth } = connecting;
+            .use_middleware(async |socket: Socket, Auth(auth): Auth<Value>| {
                 let rooms: Vec<String> = serde_json::from_value(auth["rooms"].clone()).unwrap_or_default();
                 let joined = rooms.iter().filter(|room| socket.join(room)).count();
                 socket.leave("left again");
@@ -179,7 +179,7 @@ fn rooms_at_the_door() -> App {
                 assert_eq!(rooms[0], socket.id());
                 socket.emit("is in", rooms[1..].join(" ")).unwrap();
             })
-            .on_disconnect(async |socket: Socket, _| assert!(!socket.join("too late") && socket.rooms().is_empty()))
+            .on_disconnect(async |socket: Socket| assert!(!socket.join("too late") && socket.rooms().is_empty()))
     })
 }
 
@@ -253,8 +253,8 @@ fn a_client_that_asks_again_while_it_waits_has_one_socket_and_it_is_the_last() {
             let (waiting, came, left) = (waiting.clone(), came.clone(), left.clone());
             App::new().namespace("/", |namespace| namespace).namespace("/slow", move |namespace| {
                 namespace
-                    .use_middleware(move |connecting: Connecting| {
-                        assert!(connecting.socket.join("door"));
+                    .use_middleware(move |socket: Socket| {
+                        assert!(socket.join("door"));
                         let (decide, decision) = oneshot::channel();
                         waiting.borrow_mut().push_back(decide);
                         async move { decision.await.unwrap().then_some(()).ok_or_else(|| ConnectError::new("no")) }
@@ -263,7 +263,7 @@ fn a_client_that_asks_again_while_it_waits_has_one_socket_and_it_is_the_last() {
                         came.borrow_mut().push(socket.auth()["try"].clone());
                         std::future::ready(())
                     })
-                    .on_disconnect(move |_, reason| {
+                    .on_disconnect(move |Reason(reason): Reason| {
                         left.borrow_mut().push(reason.into());
                         std::future::ready(())
                     })

@@ -2,10 +2,12 @@
 
 use std::{cell::RefCell, rc::Rc};
 
+use serde_json::Value;
+
 use super::{Cluster, SOON, run};
 use crate::{
     bus::Routing,
-    socketio::{AckError, App, ConnectError, Connecting, Socket},
+    socketio::{AckError, App, Auth, ConnectError, Socket},
 };
 
 #[test]
@@ -55,9 +57,9 @@ fn who_asks_a_client_that_is_not_in_learns_at_once_when_it_has_gone() {
             let (of_middleware, of_end) = (of_middleware.clone(), of_end.clone());
             App::new().namespace("/", move |namespace| {
                 namespace
-                    .use_middleware(move |connecting: Connecting| {
-                        let refuses = connecting.auth["no"] == true;
-                        let asked = ask(of_middleware.clone(), connecting.socket, "middleware");
+                    .use_middleware(move |socket: Socket, Auth(auth): Auth<Value>| {
+                        let refuses = auth["no"] == true;
+                        let asked = ask(of_middleware.clone(), socket, "middleware");
                         async move {
                             if refuses {
                                 tokio::task::spawn_local(asked);
@@ -67,7 +69,7 @@ fn who_asks_a_client_that_is_not_in_learns_at_once_when_it_has_gone() {
                             Ok(())
                         }
                     })
-                    .on_disconnect(move |socket: Socket, _| ask(of_end.clone(), socket, "end"))
+                    .on_disconnect(move |socket: Socket| ask(of_end.clone(), socket, "end"))
             })
         });
         let refused = cluster.workers[0].session();

@@ -4,6 +4,7 @@ mod backlog;
 mod bus;
 mod cluster;
 mod ends;
+mod handlers;
 mod histories;
 mod hostile;
 mod joining;

@@ -9,7 +9,7 @@ use super::{Client, Cluster, SOON, run};
 use crate::{
     bus::Routing,
     protocol::{Binary, Data},
-    socketio::{Ack, App, ConnectError, Connecting, Socket},
+    socketio::{Ack, App, Args, Auth, ConnectError, Reason, Socket},
 };
 
 /// Cases that are not as in the official server, and why.
@@ -39,22 +39,22 @@ fn app(log: &Log) -> App {
                         socket.nsp().sockets().to(socket.id()).local().emit_data(&event);
                     }
                 })
-                .on("ask", async |socket: Socket, (): (), _: Ack| {
+                .on("ask", async |socket: Socket| {
                     let answer = socket.emit_with_ack("question", 1, SOON * 100).await.unwrap();
                     socket.emit("answered", [answer.decode::<Value>().unwrap()]).unwrap();
                 })
-                .on("bin", async |socket: Socket, (): (), _: Ack| {
+                .on("bin", async |socket: Socket| {
                     let bytes = |bytes: &'static [u8]| Binary(bytes.into());
                     let nested = std::collections::BTreeMap::from([("a", bytes(&[4]))]);
                     socket.emit("bin", (bytes(&[1, 2, 3]), nested, bytes(&[5]))).unwrap();
                 })
-                .on("bye", async |socket: Socket, (): (), _: Ack| socket.disconnect(false))
-                .on("byeall", async |socket: Socket, (): (), _: Ack| socket.disconnect(true))
-                .on_disconnecting(move |socket: Socket, reason| {
+                .on("bye", async |socket: Socket| socket.disconnect(false))
+                .on("byeall", async |socket: Socket| socket.disconnect(true))
+                .on_disconnecting(move |socket: Socket, Reason(reason): Reason| {
                     ending.borrow_mut().push(json!(["disconnecting", reason, socket.rooms().len()]));
                     std::future::ready(())
                 })
-                .on_disconnect(move |socket: Socket, reason| {
+                .on_disconnect(move |socket: Socket, Reason(reason): Reason| {
                     assert!(socket.rooms().is_empty() && !socket.is_connected());
                     ended.borrow_mut().push(json!(["disconnect", reason, null]));
                     std::future::ready(())
@@ -62,18 +62,16 @@ fn app(log: &Log) -> App {
         })
         .namespace("/chat", |namespace| {
             namespace
-                .use_middleware(async |connecting: Connecting| match connecting.auth["token"] == "ok" {
+                .use_middleware(async |Auth(auth): Auth<Value>| match auth["token"] == "ok" {
                     true => Ok(()),
                     false => Err(ConnectError {
                         message: "not authorized".into(),
                         data: Some(json!({"code": "E1", "n": 1})),
                     }),
                 })
-                .on("hi", async |_: Socket, _: Value, ack: Ack| ack.send("hey").unwrap())
+                .on("hi", async |Args(_): Args<Value>, ack: Ack| ack.send("hey").unwrap())
         })
-        .namespace("/plainerr", |namespace| {
-            namespace.use_middleware(async |_: Connecting| Err(ConnectError::new("nope")))
-        })
+        .namespace("/plainerr", |namespace| namespace.use_middleware(async || Err(ConnectError::new("nope"))))
 }
 
 /// The namespaces that a case begins in: the recording does not show how the client got there.

@@ -12,14 +12,14 @@ use crate::{
     bus::Routing,
     chat,
     protocol::Data,
-    socketio::{Ack, AckError, App, ConnectError, Connecting, RequestError, Socket},
+    socketio::{Ack, AckError, App, Args, Auth, ConnectError, Reason, RequestError, Socket},
 };
 
 fn plain() -> App {
     App::new().namespace("/", |namespace| {
         namespace
-            .on("number", async |_: Socket, number: u32, ack: Ack| ack.send(number + 1).unwrap())
-            .on("panic", async |_: Socket, (): (), _: Ack| panic!("as tested"))
+            .on("number", async |Args(number): Args<u32>, ack: Ack| ack.send(number + 1).unwrap())
+            .on("panic", async || -> () { panic!("as tested") })
     })
 }
 
@@ -50,7 +50,7 @@ fn who_listens_to_any_event_hears_each_before_its_own_handler() {
         let cluster = Cluster::new(Routing::Exact, 1, move || {
             let listener = |number: u8| {
                 let log = log.clone();
-                move |_: Socket, event: Data, _: Ack| {
+                move |event: Data| {
                     log.borrow_mut().push(format!("any {number}: {}", event.json()));
                     std::future::ready(())
                 }
@@ -58,7 +58,7 @@ fn who_listens_to_any_event_hears_each_before_its_own_handler() {
             let (own, said) = (log.clone(), log.clone());
             App::new().namespace("/", |namespace| {
                 namespace
-                    .on("number", move |_: Socket, number: u32, ack: Ack| {
+                    .on("number", move |Args(number): Args<u32>, ack: Ack| {
                         own.borrow_mut().push(format!("own: {number}"));
                         async move { ack.send(number + 1).unwrap() }
                     })
@@ -70,7 +70,7 @@ fn who_listens_to_any_event_hears_each_before_its_own_handler() {
                         Some("2") => panic!("as tested"),
                         _ => {}
                     })
-                    .on_disconnect(move |_, _| {
+                    .on_disconnect(move || {
                         said.borrow_mut().push("left".to_owned());
                         std::future::ready(())
                     })
@@ -107,16 +107,16 @@ fn middleware_is_asked_in_order_and_nothing_reaches_the_namespace_before_it_agre
             let opened = opened.clone();
             App::new().namespace("/", move |namespace| {
                 namespace
-                    .use_middleware(async |connecting: Connecting| {
-                        connecting.socket.set_data(json!({"user": connecting.auth["user"]})).unwrap();
-                        connecting.socket.emit("early", ()).unwrap();
+                    .use_middleware(async |socket: Socket, Auth(auth): Auth<Value>| {
+                        socket.set_data(json!({"user": auth["user"]})).unwrap();
+                        socket.emit("early", ()).unwrap();
                         Ok(())
                     })
-                    .use_middleware(move |connecting: Connecting| {
+                    .use_middleware(move |socket: Socket| {
                         let opened = opened.clone();
                         async move {
                             opened.notified().await;
-                            match connecting.socket.data::<Value>()["user"] == "good" {
+                            match socket.data::<Value>()["user"] == "good" {
                                 true => Ok(()),
                                 false => Err(ConnectError::new("who are you")),
                             }
@@ -230,7 +230,7 @@ fn a_disconnect_that_closes_ends_all_sockets_of_the_session_in_order() {
         let counted = reasons.clone();
         let cluster = Cluster::new(Routing::Exact, 1, move || {
             let of = |namespace: crate::socketio::Namespace, counted: Rc<Cell<i32>>| {
-                namespace.on_disconnect(move |_, reason| {
+                namespace.on_disconnect(move |Reason(reason): Reason| {
                     assert_eq!(reason, "server namespace disconnect");
                     counted.set(counted.get() + 1);
                     std::future::ready(())
@@ -297,7 +297,7 @@ fn middleware_that_panics_refuses() {
     run(|| async {
         let cluster = Cluster::new(Routing::Exact, 1, || {
             App::new().namespace("/", |namespace| {
-                namespace.use_middleware(async |_: Connecting| {
+                namespace.use_middleware(async || {
                     tokio::task::yield_now().await;
                     panic!("as tested")
                 })

@@ -1,0 +1,168 @@
+//! What a handler can ask for, by the types of its arguments, in any order and number.
+//!
+//! | argument | is | in handlers of |
+//! | --- | --- | --- |
+//! | [`Socket`] | the client | events, connect, disconnect, middleware |
+//! | [`Args<T>`] | what was sent: a tuple for several, `()` for none, else one | events, also those of servers |
+//! | [`Data`] | the event as it came, its name in front | events, also those of servers |
+//! | [`Ack`], [`ServerAck`] | how to answer | events, those of servers |
+//! | [`Auth<T>`] | what the client sent as `auth` | middleware, connect |
+//! | [`Reason`] | why it leaves | disconnect |
+//! | [`State<T>`] | what [`App::state`](super::App::state) was given | all |
+//! | [`Io`] | the server | all |
+
+use std::{any::type_name, fmt, ops::Deref, rc::Rc};
+
+use serde::de::DeserializeOwned;
+
+use super::{
+    Ack, Io, ServerAck, Socket,
+    call::{
+        Call, ConnectCall, ConnectingCall, DataCall, DisconnectCall, EventCall, Kind, OnConnect, OnConnecting,
+        OnDisconnect, OnEvent, OnServerSide, ServerSideCall, SocketCall,
+    },
+    states::States,
+};
+use crate::protocol::{Data, DecodeError};
+
+/// A type that a handler of this kind can have for an argument.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no argument of this kind of handler",
+    note = "see `roomd::FromCall`"
+)]
+pub trait FromCall<K: Kind>: Sized + 'static {
+    /// Takes it from a call.
+    ///
+    /// # Errors
+    /// Where the call does not have it: the handler is not called then. Who sent an event is told so, if an answer is wanted; a
+    /// client that asks to join is refused.
+    fn from_call(call: &K::Call<'_>) -> Result<Self, Rejection>;
+
+    /// The type of a state that it needs and the application has not, found at the start.
+    fn missing(_states: &States) -> Option<&'static str> {
+        None
+    }
+}
+
+/// Why a handler could not be called.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Rejection(pub String);
+
+/// The arguments of an event: a tuple for several, `()` for none, else one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Args<T>(pub T);
+
+/// What the client sent as `auth` when it joined; an empty object if nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Auth<T>(pub T);
+
+/// Why a client left, in the official server's words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reason(pub &'static str);
+
+/// Something of the application's own, one for each worker, that [`App::state`](super::App::state) was given.
+#[derive(Debug)]
+pub struct State<T>(pub Rc<T>);
+
+impl<T> Clone for State<T> {
+    fn clone(&self) -> Self {
+        State(self.0.clone())
+    }
+}
+
+impl<T> Deref for State<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Rejection {
+    fn shape(what: &str, error: &dyn std::error::Error) -> Self {
+        let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        Rejection(format!("{what} of the wrong shape: {cause}"))
+    }
+}
+
+impl<K: Kind> FromCall<K> for Io {
+    fn from_call(call: &K::Call<'_>) -> Result<Self, Rejection> {
+        Ok(call.io().clone())
+    }
+}
+
+impl<K: Kind> FromCall<K> for Socket
+where
+    for<'a> K::Call<'a>: SocketCall,
+{
+    fn from_call(call: &K::Call<'_>) -> Result<Self, Rejection> {
+        Ok(call.socket().clone())
+    }
+}
+
+impl<K: Kind, T: 'static> FromCall<K> for State<T> {
+    fn from_call(call: &K::Call<'_>) -> Result<Self, Rejection> {
+        let state = call.io().0.states.get::<T>();
+        state.map(State).ok_or_else(|| Rejection(format!("the application has no state {}", type_name::<T>())))
+    }
+
+    fn missing(states: &States) -> Option<&'static str> {
+        states.get::<T>().is_none().then(type_name::<T>)
+    }
+}
+
+impl<K: Kind> FromCall<K> for Data
+where
+    for<'a> K::Call<'a>: DataCall,
+{
+    fn from_call(call: &K::Call<'_>) -> Result<Self, Rejection> {
+        Ok(call.data().clone())
+    }
+}
+
+impl<K: Kind, T: DeserializeOwned + 'static> FromCall<K> for Args<T>
+where
+    for<'a> K::Call<'a>: DataCall,
+{
+    fn from_call(call: &K::Call<'_>) -> Result<Self, Rejection> {
+        let args: Result<T, DecodeError> = call.data().event_args();
+        args.map(Args).map_err(|error| Rejection::shape("the event's arguments are", &error))
+    }
+}
+
+impl FromCall<OnEvent> for Ack {
+    fn from_call(call: &EventCall<'_>) -> Result<Self, Rejection> {
+        Ok(Ack::new(call.socket, call.id, call.answered))
+    }
+}
+
+impl FromCall<OnServerSide> for ServerAck {
+    fn from_call(call: &ServerSideCall<'_>) -> Result<Self, Rejection> {
+        Ok(call.ack.take().unwrap_or(ServerAck(None)))
+    }
+}
+
+impl FromCall<OnDisconnect> for Reason {
+    fn from_call(call: &DisconnectCall<'_>) -> Result<Self, Rejection> {
+        Ok(Reason(call.reason))
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromCall<OnConnecting> for Auth<T> {
+    fn from_call(call: &ConnectingCall<'_>) -> Result<Self, Rejection> {
+        T::deserialize(call.auth).map(Auth).map_err(|error| Rejection::shape("`auth` is", &error))
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromCall<OnConnect> for Auth<T> {
+    fn from_call(call: &ConnectCall<'_>) -> Result<Self, Rejection> {
+        T::deserialize(call.socket.auth()).map(Auth).map_err(|error| Rejection::shape("`auth` is", &error))
+    }
+}

@@ -1,0 +1,123 @@
+//! Functions as handlers.
+
+use std::{fmt::Display, future::Future, pin::Pin, rc::Rc};
+
+use super::{
+    FromCall, Rejection,
+    call::{Call, Kind},
+    states::States,
+};
+
+/// A handler's work. It is polled once at once, so that what it does before it first waits happens in the order of the events.
+pub(super) type Work<O = ()> = Pin<Box<dyn Future<Output = O>>>;
+
+/// An async function, closure, or function that returns a future, whose arguments can all be taken from a call of this kind (up
+/// to eight; see [`FromCall`]).
+#[diagnostic::on_unimplemented(
+    message = "this is no handler of this kind",
+    label = "an async function whose arguments can be taken from the call is wanted",
+    note = "arguments are `Socket`, `Args<T>`, `Ack`, `State<T>` and others, each where it makes sense: see `roomd::FromCall`",
+    note = "what a client sent is `Args<T>`: `async |socket: Socket, Args(text): Args<String>| …`"
+)]
+pub trait Handler<K: Kind, A>: 'static {
+    /// What it returns.
+    type Output;
+
+    /// The arguments.
+    ///
+    /// # Errors
+    /// See [`FromCall::from_call`].
+    fn arguments(call: &K::Call<'_>) -> Result<A, Rejection>;
+
+    /// The type of a state that one of them needs and the application has not.
+    fn missing(states: &States) -> Option<&'static str>;
+
+    /// Calls it.
+    fn call(self: Rc<Self>, arguments: A) -> impl Future<Output = Self::Output> + 'static;
+}
+
+/// What a handler may return: nothing, or whether it succeeded. An error is logged and counted, and harms nothing else.
+#[diagnostic::on_unimplemented(
+    message = "a handler returns `()`, or a `Result<(), E>` whose error can be displayed",
+    label = "returned here is `{Self}`"
+)]
+pub trait Outcome: 'static {
+    /// The error, if it is one.
+    fn error(self) -> Option<String>;
+}
+
+impl Outcome for () {
+    fn error(self) -> Option<String> {
+        None
+    }
+}
+
+impl<E: Display + 'static> Outcome for Result<(), E> {
+    fn error(self) -> Option<String> {
+        // The longer form tells the causes too, where an error has one (anyhow).
+        self.err().map(|error| format!("{error:#}"))
+    }
+}
+
+macro_rules! handlers {
+    ($($argument:ident)*) => {
+        #[allow(non_snake_case)]
+        impl<K: Kind, F, O: 'static, $($argument: FromCall<K>),*> Handler<K, ($($argument,)*)> for F
+        where
+            F: AsyncFn($($argument),*) -> O + 'static,
+        {
+            type Output = O;
+
+            fn arguments(_call: &K::Call<'_>) -> Result<($($argument,)*), Rejection> {
+                Ok(($($argument::from_call(_call)?,)*))
+            }
+
+            fn missing(_states: &States) -> Option<&'static str> {
+                None$(.or_else(|| $argument::missing(_states)))*
+            }
+
+            async fn call(self: Rc<Self>, ($($argument,)*): ($($argument,)*)) -> O {
+                self($($argument),*).await
+            }
+        }
+    };
+}
+
+handlers!();
+handlers!(A);
+handlers!(A B);
+handlers!(A B C);
+handlers!(A B C D);
+handlers!(A B C D E);
+handlers!(A B C D E G);
+handlers!(A B C D E G H);
+handlers!(A B C D E G H I);
+
+/// A handler of whatever type.
+pub(super) type Erased<K, O = ()> = Rc<dyn Fn(&<K as Kind>::Call<'_>) -> Result<Work<O>, Rejection>>;
+
+/// Forgets a handler's type, but not what it returns.
+pub(super) fn erase<K: Kind, A: 'static, H: Handler<K, A>>(handler: H) -> Erased<K, H::Output> {
+    let handler = Rc::new(handler);
+    Rc::new(move |call| {
+        let arguments = H::arguments(call)?;
+        Ok(Box::pin(handler.clone().call(arguments)))
+    })
+}
+
+/// Forgets a handler's type, and logs and counts the errors it returns as those of `what`.
+pub(super) fn erase_logged<K: Kind, A: 'static, H: Handler<K, A>>(what: &str, handler: H) -> Erased<K>
+where
+    H::Output: Outcome,
+{
+    let (handler, what): (_, Rc<str>) = (Rc::new(handler), what.into());
+    Rc::new(move |call| {
+        let arguments = H::arguments(call)?;
+        let (handler, what, failures) = (handler.clone(), what.clone(), call.io().0.failures.clone());
+        Ok(Box::pin(async move {
+            if let Some(error) = handler.call(arguments).await.error() {
+                failures.note_error(&what, &error);
+            }
+        }))
+    })
+}
