@@ -108,7 +108,11 @@ impl<'i> Section<'i> {
 fn wrong_shape(key: &str, error: &str, span: Range<usize>) -> Problem {
     match error.split_once(", expected ") {
         Some((wrong, expected)) => {
-            let got = wrong.trim_start_matches("invalid type: ").trim_start_matches("invalid value: ");
+            let got = match wrong.trim_start_matches("invalid type: ").trim_start_matches("invalid value: ") {
+                "map" => "a table or a date",
+                "sequence" => "a list",
+                got => got,
+            };
             Problem::at(Some(span), format!("`{key}` cannot be {got}"), format!("give {expected}"))
         }
         None => Problem { message: format!("`{key}`: {error}"), way_out: None, span: Some(span), related: None },
