@@ -13,6 +13,7 @@
 //! ended.
 
 pub mod admin;
+mod application;
 pub mod cli;
 pub mod command;
 pub mod config;
@@ -34,6 +35,7 @@ mod worker_output;
 
 use std::process::ExitCode;
 
+pub use application::{AppShape, MakeApp};
 use cli::{Asked, Failure};
 use config::{Config, Environment, Flags, Sources};
 pub use roomd_worker::{
@@ -41,6 +43,7 @@ pub use roomd_worker::{
     protocol::{Binary, Data},
     socketio::*,
 };
+use serde::Deserialize;
 pub use up::up;
 
 /// All that the supervise loop is given.
@@ -62,29 +65,35 @@ pub struct Cluster {
 
 /// The whole program: reads the command line and becomes supervisor, worker, or client of the control socket.
 ///
-/// `app` builds the application; it is called in each worker, before any client comes.
-pub fn run(app: impl FnOnce() -> App) -> ExitCode {
+/// `app` makes the application: see [`MakeApp`].
+pub fn run<M, A: MakeApp<M>>(app: A) -> ExitCode {
     match cli::parse(std::env::args_os()).and_then(|asked| carry_out(asked, app)) {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
 }
 
-fn carry_out(asked: Asked, app: impl FnOnce() -> App) -> Result<ExitCode, Failure> {
+fn carry_out<M, A: MakeApp<M>>(asked: Asked, app: A) -> Result<ExitCode, Failure> {
+    let shape = AppShape::of::<A::Config>();
     match asked {
         Asked::Up(flags) => {
             let _last_lines = logging::start_in_background(&Environment::of_process())?;
-            up(Sources::of_process(flags))
+            up(Sources::of_process(flags, shape))
         }
         Asked::Worker => {
             logging::start(&Environment::of_process())?;
-            return Ok(roomd_worker::run(app()));
+            return Ok(roomd_worker::run(async |config: &serde_json::Value| {
+                // The supervisor has looked at it; but one that was written as TOML may differ, in dates.
+                let config =
+                    A::Config::deserialize(config).map_err(|error| format!("failed to read [app]: {error}"))?;
+                app.make(config).await
+            }));
         }
         Asked::Print(text) => {
             cli::print(text.trim_end());
             Ok(())
         }
-        Asked::Check(flags) => cli::check(flags),
+        Asked::Check(flags) => cli::check(Sources::of_process(flags, shape)),
         Asked::Status { place, json } => client(place, async |place| cli::status(place, json).await),
         Asked::Reload(place) => client(place, cli::reload),
         Asked::Scale { place, workers } => client(place, async |place| cli::scale(place, workers).await),

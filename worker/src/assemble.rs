@@ -16,9 +16,12 @@ use crate::{
     socketio::{App, Io},
 };
 
-/// Runs a worker with this application until it has been told to leave.
-pub fn run(app: App) -> ExitCode {
-    run::run(|setup| assemble(setup, app))
+/// Runs a worker until it has been told to leave. `make` makes its application, from the table `[app]`.
+pub fn run(make: impl AsyncFnOnce(&serde_json::Value) -> Result<App, String>) -> ExitCode {
+    run::run(async |setup| {
+        let app = make(&setup.config.app).await?;
+        assemble(setup, app)
+    })
 }
 
 /// Builds the layers above the engine: the Socket.IO server with this application, the bus, and the page.
@@ -34,6 +37,7 @@ pub fn assemble(Setup { config, engine, hub }: Setup<'_>, app: App) -> Result<La
     io.attach(bus.clone());
     engine.on_flush(Rc::new(move || bus.flush()));
     let handler = Rc::new(io.clone());
+    let (starting, stopping) = (io.clone(), io.clone());
     let trim = RefCell::new(Trim::new());
     let report = Box::new(move |stats: &mut WorkerStats| {
         io.report(stats);
@@ -41,7 +45,14 @@ pub fn assemble(Setup { config, engine, hub }: Setup<'_>, app: App) -> Result<La
             memory::give_back();
         }
     });
-    Ok(Layers { handler, fallback, bus: health, report })
+    Ok(Layers {
+        handler,
+        fallback,
+        bus: health,
+        start: Box::pin(async move { starting.started().await }),
+        stop: Box::pin(async move { stopping.stopped().await }),
+        report,
+    })
 }
 
 /// The bus, which is driven from now on, and how it is.

@@ -15,9 +15,11 @@ use thiserror::Error;
 use tokio::{
     sync::{oneshot, watch},
     task::LocalSet,
+    time::Instant,
 };
 
 use crate::{
+    bus::LocalFuture,
     control::{Outbox, WorkerLink},
     engine::{Engine, Fallback, Incoming, SessionHandler},
 };
@@ -45,6 +47,10 @@ pub struct Layers {
     pub fallback: Fallback,
     /// How the bus is: the worker is ready with it, and each change is told at once.
     pub bus: watch::Receiver<BusHealth>,
+    /// Awaited before the worker is ready; an error in one line is why it cannot start.
+    pub start: LocalFuture<Result<(), String>>,
+    /// Awaited when the last client has gone, within the grace.
+    pub stop: LocalFuture<()>,
     /// Writes the figures of these layers into the worker's.
     pub report: Box<dyn Fn(&mut WorkerStats)>,
 }
@@ -79,7 +85,7 @@ pub enum StartError {
 
 /// Runs a worker to its end. `assemble` builds the layers above the engine, inside the event loop; its error is told to the
 /// supervisor in one line.
-pub fn run(assemble: impl FnOnce(Setup<'_>) -> Result<Layers, String>) -> ExitCode {
+pub fn run(assemble: impl AsyncFnOnce(Setup<'_>) -> Result<Layers, String>) -> ExitCode {
     continue_when_orphaned();
     let result = take_control_socket().map_err(StartError::ControlSocket).and_then(|socket| {
         let runtime =
@@ -116,39 +122,51 @@ fn take_control_socket() -> io::Result<OwnedFd> {
 /// Where the worker could not start, or the control socket failed.
 pub async fn work(
     socket: OwnedFd,
-    assemble: impl FnOnce(Setup<'_>) -> Result<Layers, String>,
+    assemble: impl AsyncFnOnce(Setup<'_>) -> Result<Layers, String>,
 ) -> Result<(), StartError> {
     let link = Rc::new(WorkerLink::new(socket).map_err(StartError::ControlSocket)?);
     link.send(&ToSupervisor::Hello { protocol: PROTOCOL_VERSION, pid: std::process::id() }, &[]).await?;
     let Some((config, hub)) = receive_start(&link).await? else { return Ok(()) };
     let outbox = Outbox::new(link.clone());
-    let started = Engine::new(&config, outbox.clone()).map_err(|error| error.to_string()).and_then(|engine| {
-        let layers = assemble(Setup { config: &config, engine: &engine, hub })?;
+    let starting = async {
+        let engine = Engine::new(&config, outbox.clone()).map_err(|error| error.to_string())?;
+        let mut layers = assemble(Setup { config: &config, engine: &engine, hub }).await?;
+        engine.start(layers.handler.clone(), layers.fallback.clone());
+        bus_is_up(&mut layers.bus, Duration::from_millis(config.bus_wait_ms)).await;
+        (&mut layers.start).await?;
         Ok((engine, layers))
-    });
+    };
+    // An application may take its time, or wait for ever for what it needs.
+    let started = tokio::select! {
+        started = starting => started,
+        () = told_to_leave(&link) => return Ok(()),
+    };
     let (engine, layers) = match started {
         Ok(started) => started,
         Err(reason) => {
-            link.send(&ToSupervisor::Failed { reason: reason.clone() }, &[]).await?;
+            link.send(&ToSupervisor::Failed { reason: String::clone(&reason) }, &[]).await?;
             return Err(StartError::Refused(reason));
         }
     };
-    engine.start(layers.handler, layers.fallback);
+    outbox.send(ToSupervisor::Ready);
     tokio::task::spawn_local({
         let outbox = outbox.clone();
         async move { outbox.run().await }
     });
-    tokio::task::spawn_local({
-        let (engine, outbox) = (engine.clone(), outbox.clone());
-        let Layers { mut bus, report, .. } = layers;
-        async move {
-            bus_is_up(&mut bus, Duration::from_millis(config.bus_wait_ms)).await;
-            outbox.send(ToSupervisor::Ready);
-            tell(engine, outbox, bus, report).await;
-        }
-    });
-    serve(&link, &engine, &outbox).await;
+    let Layers { bus, report, stop, .. } = layers;
+    tokio::task::spawn_local(tell(engine.clone(), outbox.clone(), bus, report));
+    serve(&link, &engine, &outbox, stop).await;
     Ok(())
+}
+
+/// Waits until a worker that is not ready yet has no reason to become so: nothing else is said to it until then that matters.
+async fn told_to_leave(link: &WorkerLink) {
+    loop {
+        match link.recv().await {
+            Ok(None | Some((ToWorker::Drain { .. }, _))) | Err(LinkError::Io(_)) => return,
+            Ok(Some(_)) | Err(_) => {}
+        }
+    }
 }
 
 /// `None`: the supervisor is gone already.
@@ -170,9 +188,9 @@ async fn receive_start(
 }
 
 /// Does what the supervisor says, until it is gone or this worker has been drained.
-async fn serve(link: &WorkerLink, engine: &Engine, outbox: &Outbox) {
+async fn serve(link: &WorkerLink, engine: &Engine, outbox: &Outbox, stop: LocalFuture<()>) {
     let (over, mut drained) = oneshot::channel();
-    let mut over = Some(over);
+    let mut leaving = Some((over, stop));
     let mut short_of_descriptors = false;
     loop {
         let received = tokio::select! {
@@ -181,8 +199,8 @@ async fn serve(link: &WorkerLink, engine: &Engine, outbox: &Outbox) {
         };
         match received {
             Ok(Some((ToWorker::Drain { within_ms }, _))) => {
-                if let Some(over) = over.take() {
-                    tokio::task::spawn_local(drain(engine.clone(), Duration::from_millis(within_ms), over));
+                if let Some((over, stop)) = leaving.take() {
+                    tokio::task::spawn_local(drain(engine.clone(), Duration::from_millis(within_ms), stop, over));
                 }
             }
             Ok(Some((message, descriptors))) => {
@@ -214,8 +232,12 @@ fn note_shortage(short: &mut bool, now: bool) {
     }
 }
 
-async fn drain(engine: Engine, within: Duration, over: oneshot::Sender<()>) {
+async fn drain(engine: Engine, within: Duration, stop: LocalFuture<()>, over: oneshot::Sender<()>) {
+    let end = Instant::now() + within;
     engine.drain(within).await;
+    if tokio::time::timeout_at(end, stop).await.is_err() {
+        tracing::warn!("the application has not come to its end within the grace");
+    }
     // Nobody listens if the supervisor has gone meanwhile.
     let _ = over.send(());
 }

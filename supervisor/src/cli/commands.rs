@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{failure::Failure, table::table};
 use crate::{
+    application::AppShape,
     command::{Killed, Reloaded, Scaled},
     config::{Flags, Sources},
     control::{Ask, Client, ClientError},
@@ -20,8 +21,7 @@ use crate::{
 const WAIT_STEP: Duration = Duration::from_millis(50);
 
 /// Shows every problem of the file.
-pub fn check(flags: Flags) -> Result<(), Failure> {
-    let sources = Sources::of_process(flags);
+pub fn check(sources: Sources) -> Result<(), Failure> {
     sources.check()?;
     match sources.file() {
         Some(file) => print(&format!("{}: no problems", file.display())),
@@ -118,7 +118,7 @@ pub(super) fn not_ready(status: &Status) -> Option<String> {
 }
 
 fn control_path(place: Flags) -> PathBuf {
-    Sources::of_process(place).control_path()
+    Sources::of_process(place, AppShape::default()).control_path()
 }
 
 async fn connect(place: Flags) -> Result<Client, ClientError> {

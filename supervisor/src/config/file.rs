@@ -5,11 +5,13 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+use crate::application::AppShape;
+
 use super::{
     problem::Problem,
-    section::Section,
+    section::{Section, wrong_in_table},
     units::{Bytes, WithUnit},
-    values::{Number, OneOrMany, Workers},
+    values::{OneOrMany, Workers},
 };
 
 /// A file in which every key that is there has the right shape. What the values mean together is checked later.
@@ -39,11 +41,11 @@ pub struct Cluster {
     pub hang_timeout: Option<Spanned<WithUnit>>,
     pub head_timeout: Option<Spanned<WithUnit>>,
     pub worker_wait: Option<Spanned<WithUnit>>,
-    pub max_connections: Option<Spanned<Number>>,
-    pub max_connections_per_address: Option<Spanned<Number>>,
+    pub max_connections: Option<Spanned<i64>>,
+    pub max_connections_per_address: Option<Spanned<i64>>,
     pub trusted_proxies: Option<Spanned<OneOrMany>>,
     pub client_file: Option<Spanned<String>>,
-    pub host: Option<Spanned<Number>>,
+    pub host: Option<Spanned<i64>>,
 }
 
 /// `[socketio]`
@@ -61,8 +63,8 @@ pub struct SocketIo {
 }
 
 impl File {
-    /// Reads a file's text; adds what is wrong to the problems and leaves it out.
-    pub fn parse(text: &str, problems: &mut Vec<Problem>) -> File {
+    /// Reads a file's text; adds what is wrong to the problems and leaves it out. `app` is the shape of the application's table.
+    pub fn parse(text: &str, app: AppShape, problems: &mut Vec<Problem>) -> File {
         let (table, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
             // What a broken line was meant to say is unknown, so nothing is said about the keys around it.
@@ -121,10 +123,26 @@ impl File {
         };
         section.finish(problems);
 
-        let app = top.table("app", problems).into_json();
+        let app = application(&mut top, app, problems);
         top.finish(problems);
         File { cluster, admin_listen, redis_url, socketio, app }
     }
+}
+
+/// The table `[app]`, and what its application finds wrong with it.
+fn application(
+    top: &mut Section<'_>,
+    shape: AppShape,
+    problems: &mut Vec<Problem>,
+) -> serde_json::Map<String, serde_json::Value> {
+    let place = top.place("app");
+    let table = top.table("app", problems).into_table();
+    if let Some(error) = shape.check(Spanned::new(0..0, DeValue::Table(table.clone()))) {
+        // Of what is missing the place is the table.
+        let span = error.span().filter(|span| !span.is_empty()).or(place);
+        problems.push(wrong_in_table("app", error.message(), span));
+    }
+    table.into_iter().map(|(key, value)| (key.into_inner().into_owned(), to_json(value.into_inner()))).collect()
 }
 
 /// A TOML value as JSON: a date becomes its text, a float that JSON does not have becomes null.

@@ -8,10 +8,7 @@ use toml::{
     de::{DeTable, DeValue, ValueDeserializer},
 };
 
-use super::{
-    file::to_json,
-    problem::{Problem, nearest},
-};
+use super::problem::{Problem, nearest};
 
 /// A table whose known keys are taken out one by one; what is left over at the end is unknown, and a problem.
 pub struct Section<'i> {
@@ -78,9 +75,10 @@ impl<'i> Section<'i> {
         !self.taken
     }
 
-    /// The whole table, unread.
-    pub fn into_json(self) -> serde_json::Map<String, serde_json::Value> {
-        self.values.into_iter().map(|(key, (_, value))| (key, to_json(value.into_inner()))).collect()
+    /// The whole table, with the places of its values.
+    pub fn into_table(self) -> DeTable<'i> {
+        let entry = |(key, (place, value)): (String, (Spanned<()>, _))| (Spanned::new(place.span(), key.into()), value);
+        self.values.into_iter().map(entry).collect()
     }
 
     /// Reports what nobody took.
@@ -104,17 +102,34 @@ impl<'i> Section<'i> {
     }
 }
 
-/// serde says `invalid type: integer `30`, expected a duration …`: the half before is what is wrong, the other the way out.
+/// A value that is not of the shape its key asks for.
 fn wrong_shape(key: &str, error: &str, span: Range<usize>) -> Problem {
+    let (wrong, way_out) = split(error);
+    match way_out {
+        Some(way_out) => Problem::at(Some(span), format!("`{key}` cannot be {wrong}"), way_out),
+        None => Problem { message: format!("`{key}`: {error}"), way_out: None, span: Some(span), related: None },
+    }
+}
+
+/// Something in a table that somebody else has read.
+pub fn wrong_in_table(table: &str, error: &str, span: Option<Range<usize>>) -> Problem {
+    let (wrong, way_out) = split(error);
+    let unknown = error.starts_with("unknown ");
+    let message = match way_out {
+        Some(_) if !unknown => format!("a value in [{table}] cannot be {wrong}"),
+        _ => format!("[{table}]: {wrong}"),
+    };
+    let way_out = way_out.or_else(|| error.starts_with("missing ").then(|| format!("write it below `[{table}]`")));
+    Problem { message, way_out, span, related: None }
+}
+
+/// serde says `invalid type: integer `30`, expected a duration …`: the half before is what is wrong, the other the way out.
+fn split(error: &str) -> (&str, Option<String>) {
     match error.split_once(", expected ") {
         Some((wrong, expected)) => {
-            let got = match wrong.trim_start_matches("invalid type: ").trim_start_matches("invalid value: ") {
-                "map" => "a table or a date",
-                "sequence" => "a list",
-                got => got,
-            };
-            Problem::at(Some(span), format!("`{key}` cannot be {got}"), format!("give {expected}"))
+            let got = wrong.trim_start_matches("invalid type: ").trim_start_matches("invalid value: ");
+            (got, Some(format!("give {expected}")))
         }
-        None => Problem { message: format!("`{key}`: {error}"), way_out: None, span: Some(span), related: None },
+        None => (error, None),
     }
 }

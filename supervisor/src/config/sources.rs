@@ -3,15 +3,13 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs,
-    io::{self, Read as _},
     net::{Ipv6Addr, SocketAddr},
-    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
-use nix::fcntl::OFlag;
 use roomd_balancer::ListenAddress;
+
+use crate::application::AppShape;
 
 use super::{
     control_path,
@@ -59,6 +57,8 @@ pub struct Sources {
     pub environment: Environment,
     /// The folder that relative paths start from, and where `cluster.toml` is looked for.
     pub folder: PathBuf,
+    /// The shape of the application's own table.
+    pub app: AppShape,
 }
 
 /// A value from a flag or the environment, with its name for messages.
@@ -106,20 +106,16 @@ impl<K: Into<String>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
 
 impl Sources {
     /// What a process was started with.
-    pub fn of_process(flags: Flags) -> Sources {
-        Sources { flags, environment: Environment::of_process(), folder: std::env::current_dir().unwrap_or_default() }
+    pub fn of_process(flags: Flags, app: AppShape) -> Sources {
+        let folder = std::env::current_dir().unwrap_or_default();
+        Sources { flags, environment: Environment::of_process(), folder, app }
     }
 
     /// The configuration's file, if there is one, as it is named in messages.
     pub fn file(&self) -> Option<PathBuf> {
         match &self.flags.config {
             Some(file) => Some(file.clone()),
-            // Only what is surely not there is left out: a link that leads nowhere or a folder that may not be searched is an
-            // error of whoever wanted to configure something.
-            None => match self.folder.join(DEFAULT_FILE).symlink_metadata() {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                _ => Some(PathBuf::from(DEFAULT_FILE)),
-            },
+            None => self.folder.join(DEFAULT_FILE).exists().then(|| PathBuf::from(DEFAULT_FILE)),
         }
     }
 
@@ -129,7 +125,7 @@ impl Sources {
         let environment =
             places.into_iter().filter_map(|name| Some((name, self.environment.get(name)?.clone()))).collect();
         let flags = Flags { config: self.flags.config.clone(), ..Flags::default() };
-        Sources { flags, environment, folder: self.folder.clone() }.load().map(drop)
+        Sources { flags, environment, folder: self.folder.clone(), app: self.app }.load().map(drop)
     }
 
     /// Where `up` with the same flags, environment and file puts the control socket. What else is wrong does not matter here: a
@@ -141,7 +137,7 @@ impl Sources {
         }
         let in_file = self.file().and_then(|file| {
             let file = self.folder.join(file);
-            let control = File::parse(&read(&file).ok()?, &mut Vec::new()).cluster.control?;
+            let control = File::parse(&read(&file).ok()?, AppShape::default(), &mut Vec::new()).cluster.control?;
             Some(file.parent()?.join(control.get_ref()))
         });
         in_file.unwrap_or_else(|| control_path::default_path(&self.environment))
@@ -163,6 +159,7 @@ impl Sources {
             file.as_ref().and_then(|file| file.parent()).map_or(self.folder.clone(), |parent| self.folder.join(parent));
         let config = validate::validate(
             &text,
+            self.app,
             overrides,
             &self.environment,
             &validate::Folders { here: &self.folder, file: &base },
@@ -176,20 +173,12 @@ impl Sources {
     }
 }
 
-/// Opens a file to read it, without waiting for the writer of a pipe: a reload does so on the supervisor's only thread.
-pub(super) fn open(path: &Path) -> io::Result<fs::File> {
-    fs::File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    let file = open(path)?;
-    if file.metadata()?.file_type().is_fifo() {
-        return Err(io::Error::other("it is a pipe, which a reload could not read again"));
-    }
+fn read(path: &std::path::Path) -> std::io::Result<String> {
+    use std::io::Read as _;
     let mut text = String::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    std::fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::other("it is larger than 1 MiB"));
+        return Err(std::io::Error::other("it is larger than 1 MiB"));
     }
     Ok(text)
 }

@@ -29,7 +29,7 @@ impl Worker {
     /// Starts one, which waits for its bus for so long before it is ready.
     pub async fn start(redis: String, bus_wait: Duration, app: fn() -> App) -> Worker {
         let (link, socket) = Link::pair().unwrap();
-        thread::spawn(move || run(async move { work(socket, |setup| assemble(setup, app())).await.unwrap() }));
+        thread::spawn(move || run(async move { work(socket, async |setup| assemble(setup, app())).await.unwrap() }));
         let worker = Worker { link, connections: Cell::new(0) };
         assert!(matches!(worker.next().await, ToSupervisor::Hello { .. }));
         let config = WorkerConfig {

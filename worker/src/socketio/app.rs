@@ -6,8 +6,8 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::{
-    call::{OnConnect, OnConnecting, OnDisconnect, OnEvent, OnServerSide},
-    handler::{Erased, Handler, Outcome, erase, erase_logged},
+    call::{OnConnect, OnConnecting, OnDisconnect, OnEvent, OnServerSide, OnStart, OnStop},
+    handler::{Erased, Handler, Outcome, erase, erase_logged, erase_outcome},
     states::States,
 };
 
@@ -17,6 +17,9 @@ use super::{
 pub struct App {
     pub(super) namespaces: HashMap<String, Namespace>,
     pub(super) states: States,
+    pub(super) start: Vec<Erased<OnStart, Option<String>>>,
+    pub(super) stop: Vec<Erased<OnStop>>,
+    needs: Vec<Need>,
 }
 
 /// The handlers of one namespace. What they can have for arguments is in [`FromCall`](super::FromCall).
@@ -51,11 +54,8 @@ pub struct ConnectError {
 
 /// An application that cannot run.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error(
-    "the handler of {handler} in namespace {namespace} takes State<{state}>, which the application has not: give it to App::state"
-)]
+#[error("the handler of {handler} takes State<{state}>, which the application has not: give it to App::state")]
 pub struct MissingState {
-    namespace: String,
     handler: String,
     state: &'static str,
 }
@@ -87,19 +87,47 @@ impl App {
         self
     }
 
+    /// Called in each worker when it has its bus and is about to take clients: to begin what runs beside them. Several are called
+    /// one after the other, each waited for. The worker cannot start if one fails, and its error is told by `roomd up`, `roomd
+    /// status` and the log.
+    #[must_use]
+    pub fn on_start<A: 'static, H: Handler<OnStart, A>>(mut self, handler: H) -> Self
+    where
+        H::Output: Outcome,
+    {
+        self.needs.push(Need { handler: "start".to_owned(), missing: H::missing });
+        self.start.push(erase_outcome(handler));
+        self
+    }
+
+    /// Called in each worker that has been told to leave when its last client has gone, for as long as the grace allows.
+    /// An error is logged and counted.
+    #[must_use]
+    pub fn on_stop<A: 'static, H: Handler<OnStop, A>>(mut self, handler: H) -> Self
+    where
+        H::Output: Outcome,
+    {
+        self.needs.push(Need { handler: "stop".to_owned(), missing: H::missing });
+        self.stop.push(erase_logged("stop", handler));
+        self
+    }
+
     /// Whether handlers find what they need.
     ///
     /// # Errors
     /// The first that does not.
     pub fn check(&self) -> Result<(), MissingState> {
-        for (namespace, handlers) in &self.namespaces {
-            for Need { handler, missing } in &handlers.needs {
-                if let Some(state) = missing(&self.states) {
-                    return Err(MissingState { namespace: namespace.clone(), handler: handler.clone(), state });
-                }
-            }
-        }
-        Ok(())
+        let missed = |Need { handler, missing }: &Need, place: &str| {
+            missing(&self.states).map(|state| MissingState { handler: format!("{handler}{place}"), state })
+        };
+        let own = self.needs.iter().find_map(|need| missed(need, ""));
+        let of_namespaces = || {
+            self.namespaces.iter().find_map(|(name, namespace)| {
+                let place = format!(" in namespace {name}");
+                namespace.needs.iter().find_map(|need| missed(need, &place))
+            })
+        };
+        own.or_else(of_namespaces).map_or(Ok(()), Err)
     }
 }
 

@@ -47,6 +47,17 @@ pub enum OnConnecting {}
 /// Handlers of other servers' events.
 pub enum OnServerSide {}
 
+/// Handlers of a worker's start.
+pub enum OnStart {}
+
+/// Handlers of a worker's end.
+pub enum OnStop {}
+
+/// A worker is about to take clients, or has served its last.
+pub struct WorkerCall<'a> {
+    pub(super) io: &'a Io,
+}
+
 /// An event of a client.
 pub struct EventCall<'a> {
     pub(super) socket: &'a Socket,
@@ -106,6 +117,14 @@ kinds! {
     OnDisconnect DisconnectCall socket;
     OnConnecting ConnectingCall socket;
     OnServerSide ServerSideCall;
+    OnStart WorkerCall;
+    OnStop WorkerCall;
+}
+
+impl Call for WorkerCall<'_> {
+    fn io(&self) -> &Io {
+        self.io
+    }
 }
 
 impl Call for ServerSideCall<'_> {

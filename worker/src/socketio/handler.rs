@@ -121,3 +121,16 @@ where
         }))
     })
 }
+
+/// Forgets a handler's type; what comes out is its error.
+pub(super) fn erase_outcome<K: Kind, A: 'static, H: Handler<K, A>>(handler: H) -> Erased<K, Option<String>>
+where
+    H::Output: Outcome,
+{
+    let handler = Rc::new(handler);
+    Rc::new(move |call| {
+        let arguments = H::arguments(call)?;
+        let handler = handler.clone();
+        Ok(Box::pin(async move { handler.call(arguments).await.error() }))
+    })
+}

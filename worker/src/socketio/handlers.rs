@@ -60,7 +60,7 @@ pub(super) fn run_with<T: 'static>(
 ) {
     match catch_unwind(AssertUnwindSafe(begin)) {
         Ok(work) => {
-            let mut guarded = Guarded { work, failures: failures.clone() };
+            let mut guarded = guarded(failures, work);
             if Pin::new(&mut guarded).poll(&mut Context::from_waker(Waker::noop())).is_pending() {
                 let kept = wait();
                 tokio::task::spawn_local(async move {
@@ -74,6 +74,11 @@ pub(super) fn run_with<T: 'static>(
 }
 
 /// A handler's work whose panic ends only itself.
+pub(super) fn guarded(failures: &Failures, work: Work) -> impl Future<Output = ()> + Unpin + 'static {
+    Guarded { work, failures: failures.clone() }
+}
+
+/// See [`guarded`].
 struct Guarded {
     work: Work,
     failures: Failures,

@@ -54,6 +54,7 @@ mod handlers;
 mod heard;
 mod incoming;
 mod joining;
+mod lifecycle;
 mod membership;
 mod namespaced;
 mod pending;

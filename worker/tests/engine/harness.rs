@@ -163,7 +163,7 @@ impl Cluster {
             let (heard, handshakes, engine, ended) =
                 (Rc::clone(&heard), Rc::clone(&handshakes), engine.clone(), ended.clone());
             async move {
-                let result = work(socket, |setup: Setup<'_>| {
+                let result = work(socket, async |setup: Setup<'_>| {
                     *engine.borrow_mut() = Some(setup.engine.clone());
                     let echo = Echo { engine: setup.engine.clone(), heard, handshakes, sessions: RefCell::default() };
                     Ok(Layers {
@@ -172,6 +172,8 @@ impl Cluster {
                             (head.uri.path() == "/").then(|| http::Response::new(Bytes::from_static(b"a page")))
                         }),
                         bus: tokio::sync::watch::channel(BusHealth { up: true, ..BusHealth::default() }).1,
+                        start: Box::pin(std::future::ready(Ok(()))),
+                        stop: Box::pin(std::future::ready(())),
                         report: Box::new(|_| {}),
                     })
                 })

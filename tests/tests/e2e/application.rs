@@ -1,0 +1,87 @@
+//! What an application has of its own beside handlers: its configuration, its beginning and its end.
+
+use std::{fs, process::Command, time::Duration};
+
+use nix::sys::signal::Signal;
+use roomd_tests::{Cluster, Node, program};
+use serde_json::json;
+
+const GREETING: &str = "[app]\ngreeting = \"good evening\"\n";
+
+#[test]
+fn an_application_has_its_table_and_its_workers_begin_and_end_with_its_hooks() {
+    let mut cluster = Cluster::build(2).program("life_app").config(GREETING).start();
+    let mut node = Node::start("clients.mjs", &[]);
+    node.connect("a", &cluster.url(), json!({"transports": ["websocket"]}));
+    assert_eq!(node.ask(json!({"do": "ask", "name": "a", "event": "greet"})), json!("good evening"));
+    node.eventually(
+        "the task of its worker reaches it",
+        &json!({"do": "events", "name": "a", "event": "tick"}),
+        |events| events.as_array().unwrap().len() > 1,
+    );
+    let pids = cluster.worker_pids();
+    let stopped = |pid: &u32| cluster.folder().join(format!("stopped-{pid}")).exists();
+    assert!(!pids.iter().any(stopped));
+    cluster.run(&["stop"]);
+    assert!(pids.iter().all(stopped), "{}", cluster.log());
+    assert!(cluster.await_end(Duration::from_secs(5)).success());
+}
+
+#[test]
+fn an_application_that_cannot_begin_says_why() {
+    for (trouble, words) in [("no_database", "the database is away"), ("start_fails", "the cache is cold")] {
+        let config = format!("{GREETING}trouble = \"{trouble}\"\n");
+        let mut cluster = Cluster::build(2).program("life_app").config(&config).launch();
+        let ended = cluster.await_end(Duration::from_secs(30));
+        let log = cluster.log();
+        assert_eq!(ended.code(), Some(1), "{log}");
+        assert!(log.lines().last().unwrap().contains(words), "{log}");
+    }
+}
+
+#[test]
+fn an_application_that_waits_for_ever_holds_up_no_stop() {
+    let config = format!("{GREETING}trouble = \"database_hangs\"\n");
+    let mut cluster = Cluster::build(1).program("life_app").config(&config).launch();
+    // It listens, and can be asked.
+    cluster.address();
+    cluster.eventually("its worker starts", |status| (status["workers"][0]["pid"].as_u64()? > 0).then_some(()));
+    cluster.signal(Signal::SIGTERM);
+    assert!(cluster.await_end(Duration::from_secs(10)).success(), "{}", cluster.log());
+
+    let config = format!("[cluster]\ngrace = \"1s\"\n{GREETING}trouble = \"stop_hangs\"\n");
+    let mut cluster = Cluster::build(1).program("life_app").config(&config).start();
+    cluster.signal(Signal::SIGTERM);
+    assert!(cluster.await_end(Duration::from_secs(10)).success(), "{}", cluster.log());
+    assert!(cluster.log().contains("not come to its end within the grace"), "{}", cluster.log());
+}
+
+#[test]
+fn a_wrong_value_of_the_application_s_is_shown_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cluster.toml");
+    fs::write(&file, "[app]\ngreeting = \"hi\"\ntrouble = \"many\"\n").unwrap();
+    for command in ["check", "up"] {
+        let output = Command::new(program("life_app")).args([command, "--config"]).arg(&file).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{error}");
+        assert!(error.contains("cluster.toml:3:11: [app]: unknown variant `many`"), "{error}");
+    }
+}
+
+#[test]
+fn a_reload_with_a_wrong_value_of_the_application_s_changes_nothing() {
+    let cluster = Cluster::build(1).program("life_app").config(GREETING).start();
+    let before = cluster.worker_pids();
+    fs::write(cluster.folder().join("cluster.toml"), "[app]\ngreeting = 3\n").unwrap();
+    let output = cluster.command(&["reload"]);
+    assert!(!output.status.success());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("cluster.toml:2:12: a value in [app] cannot be integer `3`"), "{error}");
+    assert_eq!(cluster.worker_pids(), before);
+    fs::write(cluster.folder().join("cluster.toml"), "[app]\ngreeting = \"new\"\n").unwrap();
+    cluster.run(&["reload"]);
+    let mut node = Node::start("clients.mjs", &[]);
+    node.connect("a", &cluster.url(), json!({"transports": ["websocket"]}));
+    assert_eq!(node.ask(json!({"do": "ask", "name": "a", "event": "greet"})), json!("new"));
+}
