@@ -97,7 +97,7 @@ pub enum CommandError {
         what: &'static str,
     },
     /// The supervisor stops.
-    #[error("the cluster is stopping")]
+    #[error("the cluster is stopping: `roomd stop` returns when it has ended")]
     Stopping,
     /// A new worker did not become ready; the workers that were there stay.
     #[error("the new worker of slot {slot} could not start: {reason}; the old workers stay")]

@@ -89,10 +89,7 @@ fn carry_out<M, A: MakeApp<M>>(asked: Asked, app: A) -> Result<ExitCode, Failure
                 app.make(config).await
             }));
         }
-        Asked::Print(text) => {
-            cli::print(text.trim_end());
-            Ok(())
-        }
+        Asked::Print(text) => cli::show(text.trim_end()),
         Asked::Check(flags) => cli::check(Sources::of_process(flags, shape)),
         Asked::Status { place, json } => client(place, async |place| cli::status(place, json).await),
         Asked::Reload(place) => client(place, cli::reload),

@@ -85,3 +85,25 @@ fn help_and_version_are_on_standard_output() {
         assert!(ended.code == 0 && ended.out.contains(words) && ended.err.is_empty(), "{line}: {}", ended.out);
     }
 }
+
+/// A script that keeps `status --json` must not take an empty file for an answer.
+#[test]
+fn an_answer_that_could_not_be_written_is_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    for (line, output, code) in [
+        ("check", "/dev/full", 1),
+        ("--help", "/dev/full", 1),
+        ("--version", "/dev/full", 1),
+        ("check", "/dev/null", 0),
+    ] {
+        let ended = Command::new(env!("CARGO_BIN_EXE_roomd"))
+            .args(line.split_whitespace())
+            .current_dir(folder.path())
+            .stdout(std::fs::File::create(output).unwrap())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{line}: {said}");
+        assert_eq!(said.contains("could not write to standard output: No space left"), code == 1, "{line}: {said}");
+    }
+}

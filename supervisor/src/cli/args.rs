@@ -101,7 +101,7 @@ enum Command {
     /// Change the number of workers
     Scale {
         /// How many workers
-        #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(config::MAX_WORKERS)))]
+        #[arg(value_name = "N", value_parser = number_of_workers)]
         workers: u16,
         #[command(flatten)]
         place: Place,
@@ -114,6 +114,7 @@ enum Command {
     /// Send a signal to one worker, for chaos tests
     Kill {
         /// The worker's slot, as `roomd status` shows it
+        #[arg(value_parser = slot)]
         slot: u16,
         /// The signal
         #[arg(long, value_name = "NAME", default_value = "KILL", value_parser = parse_signal)]
@@ -222,6 +223,15 @@ impl Place {
 
 fn duration(text: &str) -> Result<Duration, String> {
     config::parse_duration(text).map_err(|expected| format!("give {expected}"))
+}
+
+fn number_of_workers(text: &str) -> Result<u16, String> {
+    let number = text.parse().ok().filter(|number| (1..=config::MAX_WORKERS).contains(number));
+    number.ok_or_else(|| format!("give a number from 1 to {}", config::MAX_WORKERS))
+}
+
+fn slot(text: &str) -> Result<u16, &'static str> {
+    text.parse().map_err(|_| "give a slot's number, as `roomd status` shows it")
 }
 
 /// clap's error in one line: what is wrong, its tip, and where the usage is. The usage itself is left out.

@@ -1,6 +1,7 @@
 //! The commands that talk to a running cluster, and `check`.
 
 use std::{
+    io::{self, Write as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -24,21 +25,19 @@ const WAIT_STEP: Duration = Duration::from_millis(50);
 pub fn check(sources: Sources) -> Result<(), Failure> {
     sources.check()?;
     match sources.file() {
-        Some(file) => print(&format!("{}: no problems", file.display())),
-        None => print("there is no cluster.toml here: the built-in defaults are used"),
+        Some(file) => show(&format!("{}: no problems", file.display())),
+        None => show("there is no cluster.toml here: the built-in defaults are used"),
     }
-    Ok(())
 }
 
 /// Shows what runs.
 pub async fn status(place: Flags, json: bool) -> Result<(), Failure> {
     let status: Status = connect(place).await?.ask(Ask::Status).await?;
     if json {
-        print(&serde_json::to_string(&status).map_err(Failure::runtime)?);
+        show(&serde_json::to_string(&status).map_err(Failure::runtime)?)
     } else {
-        print(table(&status).trim_end());
+        show(table(&status).trim_end())
     }
-    Ok(())
 }
 
 /// Replaces all workers.
@@ -129,8 +128,19 @@ fn count(number: u16, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-/// To standard output; who closed it does not want it.
+/// To standard output: what the command was for. A file that it is missing from must not look whole.
+pub fn show(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        // Who closed it does not want it.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Runtime(format!("could not write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// To standard output: word of something that is done, whether somebody hears it or not.
 pub fn print(text: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let _ = show(text);
 }

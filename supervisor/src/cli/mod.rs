@@ -13,7 +13,7 @@ mod table;
 mod tests;
 
 pub use args::{Asked, parse};
-pub use commands::{check, kill, print, reload, scale, status, stop, wait};
+pub use commands::{check, kill, print, reload, scale, show, status, stop, wait};
 pub use failure::Failure;
 pub use signal::parse_signal;
 pub use table::table;

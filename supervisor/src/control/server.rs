@@ -71,7 +71,11 @@ async fn connection(stream: UnixStream, commands: Commands, places: &Places) -> 
     let mut stream = BufReader::new(stream);
     if peer != Uid::effective().as_raw() && peer != 0 {
         tracing::warn!(uid = peer, "refused a control connection of another user");
-        return send(&mut stream, refusal("forbidden", "the cluster belongs to another user")).await;
+        return send(
+            &mut stream,
+            refusal("forbidden", "the cluster belongs to another user: run this as that user, or as root"),
+        )
+        .await;
     }
     let mut line = Vec::new();
     loop {

@@ -387,6 +387,9 @@ impl Supervisor {
     }
 
     fn kill(&self, place: Slot, signal: Signal) -> Result<Killed, CommandError> {
+        if self.state == ClusterState::Stopping {
+            return Err(CommandError::Stopping);
+        }
         let slots = self.config.workers;
         let slot = self.fleet.slot(place).filter(|slot| slot.wanted());
         let slot = slot.ok_or(CommandError::NoSuchSlot { slot: place, slots })?;

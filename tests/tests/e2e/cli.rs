@@ -272,6 +272,24 @@ fn a_second_signal_ends_all_at_once() {
     }
 }
 
+#[test]
+fn a_command_to_a_cluster_that_stops_is_told_so() {
+    let cluster = Cluster::build(1).config("[cluster]\ngrace = \"1h\"\n").start();
+    let mut node = Node::start("clients.mjs", &[]);
+    // The first is closed at once, the others spread over the grace.
+    for name in ["a", "b", "c"] {
+        node.connect(name, &cluster.url(), json!({"transports": ["websocket"], "reconnection": false}));
+    }
+    cluster.signal(Signal::SIGTERM);
+    cluster.eventually("it stops", |status| (status["supervisor"]["state"] == "stopping").then_some(()));
+    for command in [&["kill", "0"][..], &["reload"], &["scale", "2"]] {
+        let output = cluster.command(command);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("the cluster is stopping: "), "{command:?}: {said}");
+    }
+}
+
 /// The processes that a process is the parent of, zombies as well.
 fn children(parent: u32) -> Vec<u32> {
     let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
