@@ -273,7 +273,8 @@ impl Engine {
         self.find(&Sid::parse(sid.as_bytes())?)
     }
 
-    /// A packet came on a session's transport. False if the session takes no more.
+    /// A packet came on a session's transport. False if the session takes no more: one that is ending still takes the client's
+    /// own close.
     pub(super) fn incoming(&self, key: SessionKey, packet: Result<Packet<'_>, PacketError>) -> bool {
         let deliver = match &packet {
             Ok(packet) => {
@@ -290,7 +291,7 @@ impl Engine {
             Ok(Packet::Binary(bytes)) => self.handler().binary(key, Bytes::from(bytes.into_owned())),
             _ => {}
         }
-        self.0.state.borrow().sessions.get(key).is_some_and(|entry| entry.session.is_open())
+        self.0.state.borrow().sessions.get(key).is_some()
     }
 
     /// Runs `change` on a living session, then does what it asked for. `None` if there is no such session.

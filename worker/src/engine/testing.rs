@@ -49,14 +49,14 @@ impl Engine {
         key
     }
 
-    /// A text message of its client; false if the session takes no more.
+    /// A text message of its client; false if the session takes no more of them.
     pub(crate) fn text_for_tests(&self, key: SessionKey, text: &str) -> bool {
-        self.incoming(key, Ok(Packet::Message(text)))
+        self.incoming(key, Ok(Packet::Message(text))) && self.is_open_for_tests(key)
     }
 
     /// A binary message of its client.
     pub(crate) fn binary_for_tests(&self, key: SessionKey, bytes: Bytes) -> bool {
-        self.incoming(key, Ok(Packet::Binary(bytes.to_vec().into())))
+        self.incoming(key, Ok(Packet::Binary(bytes.to_vec().into()))) && self.is_open_for_tests(key)
     }
 
     /// Takes what waits for its client.

@@ -7,7 +7,7 @@
 //!      └─────────────────────────────────────────────────────────────────────┘  │ end
 //!         end by this server, no poll pending │         │ any other end         ▼
 //!                                             ▼         └───────────────────► Ended
-//!                                         Farewell ─── the last poll, 30 s ────►
+//!                                         Farewell ─── last poll, 1, 30 s ─────►
 //! ```
 //!
 //! *Farewell* has ended for the layer above; the client's next poll still gets what waited, and then the word. An upgrade under way

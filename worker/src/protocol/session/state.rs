@@ -164,6 +164,9 @@ impl Session {
     /// A packet came on the session's transport. True if it is a message to hand on.
     pub fn packet(&mut self, packet: &Packet<'_>, now: Instant, settings: &Settings, out: &mut Vec<Action>) -> bool {
         if !self.is_open() {
+            if matches!(packet, Packet::Close) {
+                self.farewell_unwanted(out);
+            }
             return false;
         }
         match packet {
@@ -182,6 +185,15 @@ impl Session {
             }
         }
         false
+    }
+
+    /// The client has closed too: it will not ask for the farewell.
+    fn farewell_unwanted(&mut self, out: &mut Vec<Action>) {
+        let Phase::Farewell { upgrade, .. } = self.phase else { return };
+        self.phase = Phase::Ended;
+        if upgrade.until().is_some() {
+            out.push(Action::CloseProbe);
+        }
     }
 
     /// What came is no packet.

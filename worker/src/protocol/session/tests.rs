@@ -155,6 +155,26 @@ fn closing_without_a_poll_waits_for_the_next_one() {
 }
 
 #[test]
+fn a_farewell_is_over_when_the_client_closes_too() {
+    let mut bench = Bench::polling();
+    bench.send("41");
+    bench.close(CloseReason::ForcedClose);
+    for ignored in ["4late", "2", "3"] {
+        assert!(!bench.packet(ignored));
+        assert!(!bench.session.is_gone());
+    }
+    assert!(!bench.packet("1"));
+    assert!(bench.session.is_gone());
+    assert_eq!(bench.actions(), [Action::Ended(CloseReason::ForcedClose)]);
+
+    let mut bench = Bench::probed();
+    bench.close(CloseReason::ForcedClose);
+    assert!(!bench.packet("1"));
+    assert!(bench.session.is_gone());
+    assert_eq!(bench.actions(), [Action::Ended(CloseReason::ForcedClose), Action::CloseProbe]);
+}
+
+#[test]
 fn a_farewell_that_nobody_fetches_ends_after_thirty_seconds() {
     let mut bench = Bench::polling();
     bench.close(CloseReason::ForcedClose);

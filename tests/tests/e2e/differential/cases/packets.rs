@@ -103,6 +103,22 @@ pub const CASES: &[Case] = &[
         talk.poll();
         talk.poll();
     }),
+    // The official client of versions 3 and 4.0 says so as soon as its last namespace is gone.
+    ("server closes the session, and then the client", |talk| {
+        talk.connected();
+        talk.post(SESSION, "42[\"close me\"]");
+        talk.poll();
+        talk.post(SESSION, "41\x1e1");
+        talk.poll();
+    }),
+    ("server closes the session, and the client goes on", |talk| {
+        talk.connected();
+        talk.post(SESSION, "42[\"close me\"]");
+        talk.poll();
+        talk.post(SESSION, "42[\"a\"]\x1e2\x1e:");
+        talk.poll();
+        talk.poll();
+    }),
     ("server closes the session while a poll waits", |talk| {
         talk.connected();
         let poll = talk.open(&get(SESSION));
