@@ -1,4 +1,4 @@
-// The test application's main and guarded namespaces as an official server. Usage: echo.mjs [options]; its first line tells the port.
+// The test application as an official server, as far as tests compare them. Usage: echo.mjs [options]; its first line tells the port.
 import { createServer } from "node:http";
 import { Server } from "socket.io";
 import { answer, tell } from "./lines.mjs";
@@ -30,6 +30,12 @@ io.of("/guarded").on("connection", serve);
 io.of("/guarded").use((socket, next) => {
   if (socket.handshake.auth.token === "open sesame") return next();
   next(Object.assign(new Error("not authorized"), { data: { hint: "say the words" } }));
+});
+io.of("/test").on("connection", (socket) => {
+  socket.on("join", (room, ack) => (socket.join(room), ack(true)));
+  socket.on("leave", (room, ack) => (socket.leave(room), ack(true)));
+  socket.on("cluster", (_disconnect, { to }, [close], ack) => (io.of("/test").to(to).disconnectSockets(close), ack(true)));
+  socket.on("bytes", (room, bytes, ack) => (io.of("/test").to(room).emit("bytes", { before: 1 }, bytes), ack(true)));
 });
 answer({});
 http.listen(0, "127.0.0.1", () => tell({ port: http.address().port }));

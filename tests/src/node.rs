@@ -1,43 +1,25 @@
-//! A program of `node/`, told what to do in lines of JSON.
+//! A program of `node/`.
 
 use std::{
-    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc,
-    thread,
-    time::Duration,
+    process::Command,
 };
 
 use serde_json::{Value, json};
 
-/// How long any answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::lines::Lines;
 
-/// A running program. Each line it is sent is answered by one line.
-pub struct Node {
-    process: Child,
-    input: ChildStdin,
-    output: mpsc::Receiver<String>,
-}
+/// A running program that uses the official packages.
+pub struct Node(Lines);
 
 impl Node {
     /// Starts `node/SCRIPT` with arguments.
     pub fn start(script: &str, arguments: &[&str]) -> Node {
         let folder = Self::folder();
         assert!(folder.join("node_modules").exists(), "the npm packages are missing: tests/run installs them");
-        let mut process = Command::new("node")
-            .arg(folder.join(script))
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("these tests need node: {error}"));
-        let input = process.stdin.take().unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let (sender, output) = mpsc::channel();
-        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Node { process, input, output }
+        let mut command = Command::new("node");
+        command.arg(folder.join(script)).args(arguments);
+        Node(Lines::start(command))
     }
 
     /// Where the programs are.
@@ -47,16 +29,12 @@ impl Node {
 
     /// The next line it writes.
     pub fn line(&mut self) -> Value {
-        let line = self.output.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("node did not answer"));
-        serde_json::from_str(&line).unwrap_or_else(|_| panic!("node wrote {line:?}"))
+        self.0.line()
     }
 
     /// Asks for something, and gives its result.
     pub fn ask(&mut self, request: Value) -> Value {
-        writeln!(self.input, "{request}").unwrap();
-        let answer = self.line();
-        assert_eq!(answer["error"], Value::Null, "{request}");
-        answer["result"].clone()
+        self.0.ask(request)
     }
 
     /// Asks until the result satisfies.
@@ -77,12 +55,5 @@ impl Node {
     /// Makes a client emit an event.
     pub fn emit(&mut self, client: &str, event: &str, args: Value) {
         self.ask(json!({"do": "emit", "name": client, "event": event, "args": args}));
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

@@ -7,6 +7,7 @@ mod balancer;
 mod chaos;
 mod chat;
 mod cli;
+mod clients;
 mod differential;
 mod node_mix;
 mod page;
