@@ -19,7 +19,7 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    config::{Environment, Problems},
+    config::{Environment, Problems, nearest},
     log_writer::LogWriter,
 };
 
@@ -105,10 +105,16 @@ fn output() -> Box<dyn Write> {
 pub fn start(environment: &Environment) -> Result<(), Problems> {
     let filter = match ["ROOMD_LOG", "RUST_LOG"].into_iter().find_map(|name| Some((name, environment.text(name)?))) {
         None => EnvFilter::new("info"),
-        Some((name, text)) => EnvFilter::try_new(&text).map_err(|error| {
-            let message = format!("the environment's {name} cannot be \"{text}\": {error}");
-            Problems::one(name, message, "give a level such as info, or more exactly info,roomd_worker=debug")
-        })?,
+        Some((name, text)) => {
+            let problem = |reason: String| {
+                let message = format!("the environment's {name} cannot be \"{text}\": {reason}");
+                Problems::one(name, message, "give a level such as info, or more exactly info,roomd_worker=debug")
+            };
+            if let Some((word, level)) = mistyped_level(&text) {
+                return Err(problem(format!("`{word}` is no level, did you mean {level}?")));
+            }
+            EnvFilter::try_new(&text).map_err(|error| problem(error.to_string()))?
+        }
     };
     let style = Style::choose(environment, std::io::stderr().is_terminal());
     // Without log_internal_errors(false) a closed standard error would be answered with a panic.
@@ -123,6 +129,17 @@ pub fn start(environment: &Environment) -> Result<(), Problems> {
             .try_init(),
     };
     Ok(())
+}
+
+/// A word that was most likely meant as a level, and the level. To the filter it names a module, of which there is none: nothing
+/// would be logged, not even errors.
+fn mistyped_level(filter: &str) -> Option<(&str, &'static str)> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let words = filter.split(',').map(str::trim).filter(|word| word.chars().all(|c| c.is_ascii_alphabetic()));
+    words.filter(|word| !LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level))).find_map(|word| {
+        let level = nearest(word, LEVELS)?;
+        Some((word, level))
+    })
 }
 
 /// Adds a line that a worker wrote, with its slot and generation. A priority in front stays in front.
@@ -179,6 +196,27 @@ mod tests {
         for one in [Style::Terminal, Style::Plain, Style::Journal] {
             assert_eq!(style(&[(STYLE_VARIABLE, one.as_str())], false), one);
         }
+    }
+
+    #[test]
+    fn a_mistyped_level_does_not_silence_the_log() {
+        for (filter, meant) in [
+            ("inof", "info"),
+            ("warning", "warn"),
+            ("Debgu", "debug"),
+            ("roomd_worker=debug, eror", "error"),
+            ("err", "error"),
+            ("trac,hyper=off", "trace"),
+        ] {
+            assert_eq!(mistyped_level(filter).map(|(_, level)| level), Some(meant), "{filter}");
+        }
+        for good in
+            ["info", "INFO", "off", "", "3", "roomd", "roomd_worker", "hyper", "tokio,warn", "my_app", "chat", "a=info"]
+        {
+            assert_eq!(mistyped_level(good), None, "{good}");
+        }
+        let error = start(&[("RUST_LOG", "inof")].into_iter().collect()).unwrap_err().to_string();
+        assert!(error.contains("RUST_LOG cannot be \"inof\"") && error.contains("did you mean info?"), "{error}");
     }
 
     #[test]
