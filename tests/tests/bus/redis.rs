@@ -1,6 +1,7 @@
 //! The bus over a real Redis, which is taken away in all the usual ways.
 
 use std::{
+    io::Write as _,
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
@@ -234,6 +235,25 @@ fn a_wrong_password_is_told_without_the_password_and_a_right_one_works() {
         member(&format!("redis+unix://{}?db=1&user=ann&pass=pa%40ss", server.socket().display()), QUICK).up().await;
         let reason = member(&format!("redis://:right@127.0.0.1:{}/99", server.port), QUICK).down().await;
         assert!(reason.contains("SELECT") && reason.contains("DB index is out of range"), "{reason}");
+        assert!(reason.contains("check the database's number"), "{reason}");
+    });
+}
+
+#[test]
+fn what_is_no_redis_or_no_tls_port_is_told_with_a_way_out() {
+    run(async {
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = other.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for stream in other.incoming() {
+                let _ = stream.unwrap().write_all(b"SSH-2.0-OpenSSH_10.0\r\n");
+            }
+        });
+        let reason = member(&format!("redis://127.0.0.1:{port}"), QUICK).down().await;
+        assert!(reason.contains("is it Redis that listens there"), "{reason}");
+        let server = RedisServer::start(&[]);
+        let reason = member(&format!("rediss://127.0.0.1:{}", server.port), QUICK).down().await;
+        assert!(reason.contains("no TLS port (then redis:// instead of rediss://)"), "{reason}");
     });
 }
 

@@ -78,7 +78,8 @@ impl Target {
             self.log_in(&mut connection).await?;
             Ok(connection)
         });
-        opened.await.map_err(|_| RedisError::Silent(CONNECT_WITHIN))?
+        let silent = if self.tls.is_some() { RedisError::SilentTls } else { RedisError::Silent };
+        opened.await.map_err(|_| silent(CONNECT_WITHIN))?
     }
 
     async fn connect(&self) -> Result<Connection, RedisError> {

@@ -30,11 +30,16 @@ pub enum RedisError {
     #[error("log in ({0}): check user and password in the url")]
     Login(String),
     /// The server refused a command.
-    #[error("run {0} ({1})")]
+    #[error("run {0} ({1}){hint}", hint = if *.0 == "SELECT" { ": check the database's number in the url" } else { "" })]
     Refused(&'static str, String),
     /// The server said nothing.
     #[error("get an answer within {0:?}: is it paused, overloaded or cut off?")]
     Silent(Duration),
+    /// The server said nothing on a connection with TLS: a server without waits for the rest of what it takes for a command.
+    #[error(
+        "get an answer within {0:?}: is it paused, overloaded, cut off, or no TLS port (then redis:// instead of rediss://)?"
+    )]
+    SilentTls(Duration),
     /// The connection broke.
     #[error("keep the connection ({0})")]
     Broken(io::Error),
@@ -42,7 +47,7 @@ pub enum RedisError {
     #[error("keep the connection: Redis closed it")]
     Closed,
     /// What came is not Redis's protocol, or over its bounds.
-    #[error("understand what came: {0}")]
+    #[error("understand what came ({0}): is it Redis that listens there, and without TLS where the url says redis://?")]
     Protocol(&'static str),
 }
 
