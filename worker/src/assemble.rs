@@ -1,19 +1,18 @@
-//! A whole worker: the engine, the Socket.IO server with its application, the bus, and the page.
+//! A whole worker: the engine, the Socket.IO server with its application and its HTTP, and the bus.
 
 use std::{cell::RefCell, fs, os::fd::OwnedFd, process::ExitCode, rc::Rc, time::Instant};
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, header};
 use roomd_wire::{BusConfig, BusHealth, WorkerConfig, WorkerStats};
 use tokio::sync::watch;
 
 use crate::{
     bus::{Bus, BusHandler, EmbeddedBus, HealthTiming, RedisBus},
-    engine::Fallback,
+    engine::HttpService,
     memory::{self, Trim},
-    page::{CONTENT_SECURITY_POLICY, Page},
+    page::Page,
     run::{self, Layers, Setup},
-    socketio::{App, Io},
+    socketio::{App, Http, Io},
 };
 
 /// Runs a worker until it has been told to leave. `make` makes its application, from the table `[app]`.
@@ -24,15 +23,21 @@ pub fn run(make: impl AsyncFnOnce(&serde_json::Value) -> Result<App, String>) ->
     })
 }
 
-/// Builds the layers above the engine: the Socket.IO server with this application, the bus, and the page.
+/// Builds the layers above the engine: the Socket.IO server with this application, its HTTP, and the bus.
 ///
 /// # Errors
 /// Where the bus cannot be used or a file cannot be read, in one line.
-pub fn assemble(Setup { config, engine, hub }: Setup<'_>, app: App) -> Result<Layers, String> {
+pub fn assemble(Setup { config, engine, hub }: Setup<'_>, mut app: App) -> Result<Layers, String> {
     // First what can fail: a bus that is driven has something to say of its end.
     app.check().map_err(|missing| missing.to_string())?;
+    let page = page(config)?;
+    let http = app.http.take();
     let io = Io::new(engine.clone(), config.id, app);
-    let fallback = fallback(config)?;
+    let service = match http {
+        None => HttpService::files(|_| None),
+        Some(Http::Page) => page,
+        Some(Http::Own(make)) => make(io.handle()),
+    };
     let (bus, health) = join(&config.bus, hub, Rc::new(io.clone()))?;
     io.attach(bus.clone());
     engine.on_flush(Rc::new(move || bus.flush()));
@@ -47,7 +52,7 @@ pub fn assemble(Setup { config, engine, hub }: Setup<'_>, app: App) -> Result<La
     });
     Ok(Layers {
         handler,
-        fallback,
+        service,
         bus: health,
         start: Box::pin(async move { starting.started().await }),
         stop: Box::pin(async move { stopping.stopped().await }),
@@ -80,8 +85,8 @@ fn join(
     }
 }
 
-/// Serves the demo page where the Socket.IO path does not.
-fn fallback(config: &WorkerConfig) -> Result<Fallback, String> {
+/// The page of the built-in chat.
+fn page(config: &WorkerConfig) -> Result<HttpService, String> {
     let client = match &config.client_file {
         Some(path) => {
             let content =
@@ -90,21 +95,5 @@ fn fallback(config: &WorkerConfig) -> Result<Fallback, String> {
         }
         None => None,
     };
-    let page = Page::new(&config.socketio.path, client);
-    Ok(Rc::new(move |request| {
-        let file = page.file(request.uri.path())?;
-        if !matches!(request.method, Method::GET | Method::HEAD) {
-            let mut refused = Response::new(Bytes::new());
-            *refused.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            refused.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
-            return Some(refused);
-        }
-        let response = Response::builder()
-            .header(header::CONTENT_TYPE, file.content_type)
-            .header(header::CACHE_CONTROL, "no-cache")
-            .header(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY)
-            .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
-            .body(file.body);
-        response.ok()
-    }))
+    Ok(Page::new(&config.socketio.path, client).service())
 }

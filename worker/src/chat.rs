@@ -24,7 +24,7 @@ struct Refused {
 
 /// The application.
 pub fn app() -> App {
-    App::new().namespace("/", |namespace| {
+    App::new().with_page().namespace("/", |namespace| {
         namespace
             .on_connect(async |socket: Socket| {
                 socket.join(HOME);

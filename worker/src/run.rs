@@ -21,7 +21,7 @@ use tokio::{
 use crate::{
     bus::LocalFuture,
     control::{Outbox, WorkerLink},
-    engine::{Engine, Fallback, Incoming, SessionHandler},
+    engine::{Engine, HttpService, Incoming, SessionHandler},
 };
 
 /// How often the supervisor hears how this worker does.
@@ -44,7 +44,7 @@ pub struct Layers {
     /// Hears of sessions and their messages.
     pub handler: Rc<dyn SessionHandler>,
     /// Answers requests that are not Engine.IO's.
-    pub fallback: Fallback,
+    pub service: HttpService,
     /// How the bus is: the worker is ready with it, and each change is told at once.
     pub bus: watch::Receiver<BusHealth>,
     /// Awaited before the worker is ready; an error in one line is why it cannot start.
@@ -131,7 +131,7 @@ pub async fn work(
     let starting = async {
         let engine = Engine::new(&config, outbox.clone()).map_err(|error| error.to_string())?;
         let mut layers = assemble(Setup { config: &config, engine: &engine, hub }).await?;
-        engine.start(layers.handler.clone(), layers.fallback.clone());
+        engine.start(layers.handler.clone(), layers.service.clone());
         bus_is_up(&mut layers.bus, Duration::from_millis(config.bus_wait_ms)).await;
         (&mut layers.start).await?;
         Ok((engine, layers))

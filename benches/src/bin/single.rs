@@ -7,7 +7,7 @@ use roomd_wire::{BusConfig, ConnectionId, Generation, PeerAddress, Slot, SocketI
 use roomd_worker::{
     chat,
     control::{Outbox, WorkerLink},
-    engine::{Engine, Incoming},
+    engine::{Engine, HttpService, Incoming},
     socketio::Io,
 };
 use tokio::{io::AsyncReadExt, net::TcpListener, task::LocalSet};
@@ -41,7 +41,7 @@ async fn serve() -> io::Result<()> {
     drop(other_end);
     let engine = Engine::new(&config, Outbox::new(Rc::new(link))).map_err(io::Error::other)?;
     let io = Io::new(engine.clone(), id, chat::app());
-    engine.start(Rc::new(io), Rc::new(|_| None));
+    engine.start(Rc::new(io), HttpService::files(|_| None));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     println!("{}", listener.local_addr()?);
     let mut stdin = tokio::io::stdin();

@@ -1,9 +1,14 @@
-//! An application with a configuration of its own that does something when its workers begin and end.
+//! An application with a configuration and HTTP of its own that does something when its workers begin and end.
 #![allow(clippy::unwrap_used)]
 
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
-use roomd::{Ack, App, Io, State};
+use axum::{
+    Extension, Json, Router, extract,
+    http::StatusCode,
+    routing::{get, post},
+};
+use roomd::{Ack, App, Handle, Io, PeerAddress, State};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -43,6 +48,14 @@ fn app(config: Config) -> App {
         .namespace("/", |namespace| {
             namespace.on("greet", async |ack: Ack, config: State<Config>| ack.send(&config.greeting))
         })
+        .http(|handle| {
+            Router::new()
+                .route("/hello", get(async |Extension(peer): Extension<PeerAddress>| format!("hello {peer:?}")))
+                .route("/tell", post(tell))
+                .route("/sockets", get(sockets))
+                .route("/panic", get(async || -> () { panic!("as tested") }))
+                .with_state(handle)
+        })
         .on_start(async |config: State<Config>, io: Io| {
             if config.trouble == Trouble::StartFails {
                 return Err("the cache is cold");
@@ -63,4 +76,16 @@ fn app(config: Config) -> App {
             tokio::time::sleep(Duration::from_millis(20)).await;
             fs::write(PathBuf::from(format!("stopped-{}", std::process::id())), "")
         })
+}
+
+/// Emits to everybody, from a request.
+async fn tell(extract::State(handle): extract::State<Handle>, Json(text): Json<String>) -> StatusCode {
+    let told = handle.with(|io| io.of("/").unwrap().sockets().emit("told", text).is_ok()).await;
+    if told == Ok(true) { StatusCode::NO_CONTENT } else { StatusCode::INTERNAL_SERVER_ERROR }
+}
+
+/// How many sockets the cluster has, asked from a request.
+async fn sockets(extract::State(handle): extract::State<Handle>) -> Json<Option<usize>> {
+    let count = handle.run(async |io| Some(io.of("/")?.sockets().fetch_sockets().await.ok()?.answers.len()));
+    Json(count.await.ok().flatten())
 }

@@ -3,7 +3,7 @@
 use std::{fs, process::Command, time::Duration};
 
 use nix::sys::signal::Signal;
-use roomd_tests::{Cluster, Node, program};
+use roomd_tests::{Cluster, Node, http::Connection, program};
 use serde_json::json;
 
 const GREETING: &str = "[app]\ngreeting = \"good evening\"\n";
@@ -25,6 +25,33 @@ fn an_application_has_its_table_and_its_workers_begin_and_end_with_its_hooks() {
     cluster.run(&["stop"]);
     assert!(pids.iter().all(stopped), "{}", cluster.log());
     assert!(cluster.await_end(Duration::from_secs(5)).success());
+}
+
+#[test]
+fn an_application_has_its_own_http_on_the_same_port() {
+    let cluster = Cluster::build(2).program("life_app").config(GREETING).start();
+    let mut node = Node::start("clients.mjs", &[]);
+    for name in ["a", "b"] {
+        node.connect(name, &cluster.url(), json!({"transports": ["websocket"]}));
+    }
+    let mut connection = Connection::open(cluster.address());
+    let hello = connection.get("/hello");
+    assert_eq!(hello.status, 200);
+    assert!(hello.body.starts_with("hello Ip(127.0.0.1, "), "{}", hello.body);
+    // Requests of both kinds share a connection, and a failure is the request's alone.
+    assert_eq!(connection.get("/socket.io/?EIO=4&transport=polling").status, 200);
+    assert_eq!(connection.get("/panic").status, 500);
+    assert_eq!(connection.get("/nowhere").status, 404);
+    assert_eq!(connection.get("/sockets").body, "2");
+    connection.send(
+        "POST /tell HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n\"the news\"",
+    );
+    assert_eq!(connection.answer().unwrap().status, 204);
+    for name in ["a", "b"] {
+        node.eventually("everybody is told", &json!({"do": "events", "name": name, "event": "told"}), |events| {
+            events.to_string().contains("the news")
+        });
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Bodies of answers: a few bytes of ours, or what comes from another worker.
+//! Bodies of answers: a few bytes of ours, or what comes from another worker or the application.
 
 use std::{
     pin::Pin,
@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::http::OpenRequest;
+use super::{
+    http::OpenRequest,
+    service::{BoxError, ServiceBody},
+};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ enum Content {
     Chunked(Option<Bytes>),
     /// Passed on as it comes.
     Relayed(Incoming),
+    /// The application's.
+    Service(ServiceBody),
 }
 
 impl ResponseBody {
@@ -41,6 +46,10 @@ impl ResponseBody {
         ResponseBody { content: Content::Relayed(body), request: None }
     }
 
+    pub(super) fn of_service(body: ServiceBody) -> ResponseBody {
+        ResponseBody { content: Content::Service(body), request: None }
+    }
+
     /// Keeps the request open until the body has been passed on.
     pub(super) fn keep(&mut self, request: OpenRequest) {
         self.request = Some(request);
@@ -49,15 +58,16 @@ impl ResponseBody {
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.get_mut().content {
             Content::Full(bytes) | Content::Chunked(bytes) => {
                 let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
                 Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
             }
-            Content::Relayed(incoming) => Pin::new(incoming).poll_frame(cx),
+            Content::Relayed(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
+            Content::Service(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -66,6 +76,7 @@ impl Body for ResponseBody {
             Content::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Content::Chunked(bytes) => bytes.is_none(),
             Content::Relayed(incoming) => incoming.is_end_stream(),
+            Content::Service(body) => body.is_end_stream(),
         }
     }
 
@@ -74,6 +85,7 @@ impl Body for ResponseBody {
             Content::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Content::Chunked(_) => SizeHint::default(),
             Content::Relayed(incoming) => incoming.size_hint(),
+            Content::Service(body) => body.size_hint(),
         }
     }
 }

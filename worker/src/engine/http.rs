@@ -165,7 +165,7 @@ fn asks_for_websocket(head: &Parts) -> bool {
 /// Answers a request; takes of its body what it needs.
 async fn answer(engine: &Engine, source: Source, head: Parts, body: &mut Option<Incoming>) -> Answer {
     if !head.uri.path().starts_with(&engine.0.options.path) {
-        return Ok(other(engine, &head));
+        return Ok(other(engine, source, head, body).await);
     }
     let cors = &engine.0.cors;
     if head.method == Method::OPTIONS && cors.answers_preflight() {
@@ -240,11 +240,17 @@ impl Engine {
 }
 
 /// The application's answer to a request that is not for us.
-fn other(engine: &Engine, head: &Parts) -> Response<ResponseBody> {
-    match engine.fallback()(head) {
-        Some(response) => response.map(ResponseBody::full),
-        None => plain(StatusCode::NOT_FOUND, ResponseBody::chunked(Bytes::new())),
+async fn other(
+    engine: &Engine,
+    source: Source,
+    mut head: Parts,
+    body: &mut Option<Incoming>,
+) -> Response<ResponseBody> {
+    let Some(body) = body.take() else { return plain(StatusCode::NOT_FOUND, ResponseBody::chunked(Bytes::new())) };
+    if let Source::Client { peer } = source {
+        head.extensions.insert(peer);
     }
+    engine.service().answer(Request::from_parts(head, body)).await.map(ResponseBody::of_service)
 }
 
 pub(super) fn refuse(engine: &Engine, refusal: Refusal) -> Response<ResponseBody> {

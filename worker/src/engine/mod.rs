@@ -29,6 +29,7 @@ mod polling;
 mod proxies;
 mod relay;
 mod server;
+mod service;
 mod sessions;
 mod socket;
 mod stream;
@@ -39,6 +40,7 @@ mod websocket;
 
 pub use connection::Incoming;
 pub use handler::{Handshake, SessionHandler, SessionKey};
-pub use server::{Engine, Fallback};
+pub use server::Engine;
+pub use service::{BoxError, HttpService, ServiceBody};
 
 pub use crate::protocol::session::{CloseReason, Transport};

@@ -19,6 +19,7 @@ use super::{
     polling::PollAnswer,
     proxies::Proxies,
     relay::Pool,
+    service::HttpService,
     sessions::{Entry, Sessions},
     socket::Socket,
 };
@@ -34,9 +35,6 @@ use crate::{
         session::{Action, CloseReason, Sent, Session, Settings, Transport},
     },
 };
-
-/// Answers requests that are not the Socket.IO server's; `None` is answered with 404.
-pub type Fallback = Rc<dyn Fn(&http::request::Parts) -> Option<http::Response<Bytes>>>;
 
 /// A worker's Engine.IO server. A clone is another handle to it.
 #[derive(Clone)]
@@ -57,7 +55,7 @@ pub(super) struct Inner {
     pub(super) draining: Cell<bool>,
     pub(super) relays: Pool,
     handler: OnceCell<Rc<dyn SessionHandler>>,
-    fallback: OnceCell<Fallback>,
+    service: OnceCell<HttpService>,
 }
 
 /// What changes. Never borrowed while the layer above is called.
@@ -107,13 +105,13 @@ impl Engine {
             draining: Cell::new(false),
             relays: Pool::default(),
             handler: OnceCell::new(),
-            fallback: OnceCell::new(),
+            service: OnceCell::new(),
         })))
     }
 
     /// Names the layer above, once, and starts the tasks. Must be called inside a `LocalSet`.
-    pub fn start(&self, handler: Rc<dyn SessionHandler>, fallback: Fallback) {
-        let first = self.0.handler.set(handler).is_ok() && self.0.fallback.set(fallback).is_ok();
+    pub fn start(&self, handler: Rc<dyn SessionHandler>, service: HttpService) {
+        let first = self.0.handler.set(handler).is_ok() && self.0.service.set(service).is_ok();
         debug_assert!(first, "an engine is started once");
         tokio::task::spawn_local(super::flush::run(self.clone()));
         tokio::task::spawn_local(super::deadlines::run(self.clone()));
@@ -224,8 +222,9 @@ impl Engine {
         self.0.handler.get().expect("connections come after the start")
     }
 
-    pub(super) fn fallback(&self) -> &Fallback {
-        self.0.fallback.get().expect("connections come after the start")
+    /// What answers requests that are not the Socket.IO server's.
+    pub(super) fn service(&self) -> &HttpService {
+        self.0.service.get().expect("connections come after the start")
     }
 
     /// The longest message that a client may send, in bytes.

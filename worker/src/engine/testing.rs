@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use roomd_wire::{BusConfig, Link, PeerAddress, SocketIoConfig, WorkerConfig, WorkerId};
 
-use super::{Engine, Handshake, SessionHandler, SessionKey, Transport};
+use super::{Engine, Handshake, HttpService, SessionHandler, SessionKey, Transport};
 use crate::{
     control::Outbox,
     protocol::{Encoded, engine_packet::Packet},
@@ -31,7 +31,7 @@ impl Engine {
 
     /// Starts it without anything to serve but sessions.
     pub(crate) fn start_for_tests(&self, handler: Rc<dyn SessionHandler>) {
-        self.start(handler, Rc::new(|_| None));
+        self.start(handler, HttpService::files(|_| None));
     }
 
     /// A polling session without a poll.

@@ -1,6 +1,9 @@
 //! The demo chat's page: `/` and the few files below `/page/` that it loads.
 
 use bytes::Bytes;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+
+use crate::engine::HttpService;
 
 /// Where the page loads the official client from when no file is configured, as the project's first example does.
 const CDN_CLIENT: &str = "https://cdn.socket.io/4.8.1/socket.io.min.js";
@@ -8,7 +11,7 @@ const CDN_CLIENT: &str = "https://cdn.socket.io/4.8.1/socket.io.min.js";
 const OWN_CLIENT: &str = "/page/socket.io.js";
 
 /// Lets the page load scripts and styles from here and the one CDN, and connect to here; nothing else.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' https://cdn.socket.io; style-src 'self'; \
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' https://cdn.socket.io; style-src 'self'; \
      img-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 /// The page's files, ready to be served.
@@ -32,6 +35,26 @@ impl Page {
         let source = if client.is_some() { OWN_CLIENT } else { CDN_CLIENT };
         let index = include_str!("index.html").replace("{{path}}", &escape(path)).replace("{{client}}", source);
         Page { index: index.into(), client }
+    }
+
+    /// Serves them.
+    pub fn service(self) -> HttpService {
+        HttpService::files(move |request| {
+            let file = self.file(request.uri.path())?;
+            if !matches!(request.method, Method::GET | Method::HEAD) {
+                let mut refused = Response::new(Bytes::new());
+                *refused.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+                refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+                return Some(refused);
+            }
+            let response = Response::builder()
+                .header(header::CONTENT_TYPE, file.content_type)
+                .header(header::CACHE_CONTROL, "no-cache")
+                .header(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY)
+                .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+                .body(file.body);
+            response.ok()
+        })
     }
 
     /// The file at a request path (without its query), if the page has one there.

@@ -6,10 +6,12 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::{
+    Handle,
     call::{OnConnect, OnConnecting, OnDisconnect, OnEvent, OnServerSide, OnStart, OnStop},
     handler::{Erased, Handler, Outcome, erase, erase_logged, erase_outcome},
     states::States,
 };
+use crate::engine::{BoxError, HttpService};
 
 /// An application: its namespaces. Built once in each worker, before any client comes; handlers belong to a namespace and
 /// never to a client, so that a session can be served by another process.
@@ -19,7 +21,16 @@ pub struct App {
     pub(super) states: States,
     pub(super) start: Vec<Erased<OnStart, Option<String>>>,
     pub(super) stop: Vec<Erased<OnStop>>,
+    pub(crate) http: Option<Http>,
     needs: Vec<Need>,
+}
+
+/// What answers requests outside the Socket.IO path.
+pub(crate) enum Http {
+    /// The page of the built-in chat.
+    Page,
+    /// The application's own.
+    Own(Box<dyn FnOnce(Handle) -> HttpService>),
 }
 
 /// The handlers of one namespace. What they can have for arguments is in [`FromCall`](super::FromCall).
@@ -84,6 +95,27 @@ impl App {
     pub fn state<T: 'static>(mut self, state: T) -> Self {
         let new = self.states.insert(state);
         assert!(new, "the application has a state {} already", std::any::type_name::<T>());
+        self
+    }
+
+    /// Serves the application's own HTTP on the same port: all requests outside the Socket.IO path. `make` gives a `tower` service,
+    /// such as a router of axum's, and gets the way from there to the sockets. Without, those requests are answered with 404.
+    /// WebSockets are the Socket.IO server's alone.
+    #[must_use]
+    pub fn http<S, B>(mut self, make: impl FnOnce(Handle) -> S + 'static) -> Self
+    where
+        S: tower_service::Service<http::Request<hyper::body::Incoming>, Response = http::Response<B>> + Clone + 'static,
+        S::Error: Into<BoxError>,
+        B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.http = Some(Http::Own(Box::new(|handle| HttpService::new(make(handle)))));
+        self
+    }
+
+    /// Serves the page of the built-in chat.
+    pub(crate) fn with_page(mut self) -> Self {
+        self.http = Some(Http::Page);
         self
     }
 

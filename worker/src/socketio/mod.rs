@@ -49,6 +49,7 @@ mod bound;
 mod broadcast;
 pub mod call;
 mod extract;
+mod handle;
 mod handler;
 mod handlers;
 mod heard;
@@ -75,10 +76,12 @@ use std::rc::Rc;
 use roomd_wire::{WorkerId, WorkerStats};
 
 pub use ack::{Ack, AckError, Answers, RequestError, ServerAck};
+pub(crate) use app::Http;
 pub use app::{App, ConnectError, MissingState, Namespace};
 pub use backlog::{MAX_WAITING_HANDLERS, MAX_WAITING_PAYLOADS};
 pub use broadcast::{Broadcast, REQUESTS_TIMEOUT};
 pub use extract::{Args, Auth, FromCall, Reason, Rejection, State};
+pub use handle::{Gone, Handle};
 pub use handler::{Handler, Outcome};
 pub use namespaced::{Namespaced, ServerEmitError};
 pub use rooms::{MAX_ROOM_NAME_BYTES, MAX_ROOMS_PER_SOCKET};
@@ -106,6 +109,11 @@ impl Io {
     /// A namespace that the application declared, by the name it was declared with.
     pub fn of(&self, name: &str) -> Option<Namespaced<'_>> {
         Some(Namespaced::new(self, self.0.namespace(&app::full_name(name))?))
+    }
+
+    /// The way here from other threads and from tasks that may move between them.
+    pub fn handle(&self) -> Handle {
+        Handle::new(self)
     }
 
     /// How many sessions have ended since the start.

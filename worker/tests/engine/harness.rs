@@ -15,7 +15,7 @@ use roomd_wire::{
     ToSupervisor, ToWorker, WorkerConfig, WorkerId, WorkerStats,
 };
 use roomd_worker::{
-    engine::{CloseReason, Engine, Handshake, SessionHandler, SessionKey},
+    engine::{CloseReason, Engine, Handshake, HttpService, SessionHandler, SessionKey},
     protocol::{Data, Encoded},
     run::{Layers, Setup, work},
 };
@@ -168,7 +168,7 @@ impl Cluster {
                     let echo = Echo { engine: setup.engine.clone(), heard, handshakes, sessions: RefCell::default() };
                     Ok(Layers {
                         handler: Rc::new(echo),
-                        fallback: Rc::new(|head| {
+                        service: HttpService::files(|head| {
                             (head.uri.path() == "/").then(|| http::Response::new(Bytes::from_static(b"a page")))
                         }),
                         bus: tokio::sync::watch::channel(BusHealth { up: true, ..BusHealth::default() }).1,
