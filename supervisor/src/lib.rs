@@ -38,10 +38,10 @@ use std::process::ExitCode;
 pub use application::{AppShape, MakeApp};
 use cli::{Asked, Failure};
 use config::{Config, Environment, Flags, Sources};
-pub use roomd_wire::PeerAddress;
+pub use roomd_wire::{PeerAddress, WorkerId};
 pub use roomd_worker::{
     chat,
-    protocol::{Binary, Data},
+    protocol::{Binary, Data, EncodeError},
     socketio::*,
 };
 use serde::Deserialize;

@@ -111,6 +111,11 @@ impl Io {
         Some(Namespaced::new(self, self.0.namespace(&app::full_name(name))?))
     }
 
+    /// The worker that this server is.
+    pub fn worker(&self) -> WorkerId {
+        self.0.worker
+    }
+
     /// The way here from other threads and from tasks that may move between them.
     pub fn handle(&self) -> Handle {
         Handle::new(self)
