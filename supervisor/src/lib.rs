@@ -107,3 +107,8 @@ fn client(place: Flags, command: impl AsyncFnOnce(Flags) -> Result<(), Failure>)
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
     runtime.block_on(command(place))
 }
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
