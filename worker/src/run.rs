@@ -11,6 +11,10 @@ use std::{
 };
 
 use roomd_wire::{BusHealth, Link, LinkError, PROTOCOL_VERSION, ToSupervisor, ToWorker, WorkerConfig, WorkerStats};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
 use thiserror::Error;
 use tokio::{
     sync::{oneshot, watch},
@@ -28,6 +32,8 @@ use crate::{
 const STATS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long close frames may take when there is no supervisor any more.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+/// How long a worker may take to end by itself once there is no supervisor any more.
+const ORPHANED_FOR: Duration = Duration::from_secs(5);
 
 /// What the layers above the engine are built from.
 pub struct Setup<'a> {
@@ -88,6 +94,7 @@ pub enum StartError {
 pub fn run(assemble: impl AsyncFnOnce(Setup<'_>) -> Result<Layers, String>) -> ExitCode {
     continue_when_orphaned();
     let result = take_control_socket().map_err(StartError::ControlSocket).and_then(|socket| {
+        end_when_orphaned(&socket).map_err(StartError::ControlSocket)?;
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
         LocalSet::new().block_on(&runtime, work(socket, assemble))
@@ -106,6 +113,26 @@ fn continue_when_orphaned() {
     if let Err(error) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::CONT)) {
         tracing::debug!(%error, "a stopped worker would outlive its supervisor");
     }
+}
+
+/// Ends this process some time after the supervisor has, if the event loop, which should, does not come to it: a handler that
+/// never returns would keep a core busy for ever. The thread does nothing but wait for the hang-up.
+fn end_when_orphaned(socket: &OwnedFd) -> io::Result<()> {
+    let socket = socket.try_clone()?;
+    let watch = move || {
+        loop {
+            // A hang-up need not be asked for.
+            match poll(&mut [PollFd::new(&socket, PollFlags::empty())], None) {
+                Ok(_) => break,
+                Err(Errno::INTR) => {}
+                Err(error) => return tracing::warn!(%error, "a hung worker would outlive its supervisor"),
+            }
+        }
+        std::thread::sleep(ORPHANED_FOR);
+        // Not `exit`, which would run what the stuck thread may hold locks of.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    };
+    std::thread::Builder::new().name("orphan-watch".into()).stack_size(64 * 1024).spawn(watch).map(drop)
 }
 
 /// Takes descriptor 0 away from whatever the application may start: a child that inherits it would hold off its end of file.

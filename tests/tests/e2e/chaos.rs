@@ -80,6 +80,21 @@ fn a_stopped_worker_does_not_outlive_its_supervisor() {
     });
 }
 
+/// It does not come to see the end of file.
+#[test]
+fn a_hung_worker_does_not_outlive_its_supervisor() {
+    let mut cluster = Cluster::build(1).program("test_app").start();
+    fs::write(cluster.folder().join("fail"), "hang").unwrap();
+    cluster.run(&["kill", "0"]);
+    let hung = cluster.eventually("the next worker starts", |status| {
+        let worker = &status["workers"][0];
+        (worker["state"] == "starting").then(|| worker["pid"].as_u64()).flatten()
+    });
+    cluster.signal(Signal::SIGKILL);
+    cluster.await_end(Duration::from_secs(5));
+    eventually("the worker is gone", || (!Path::new(&format!("/proc/{hung}")).exists()).then_some(()));
+}
+
 #[test]
 fn a_stop_ends_all_within_the_grace_even_a_stopped_worker() {
     let mut cluster = Cluster::build(2).config("[cluster]\ngrace = \"2s\"\n").start();
