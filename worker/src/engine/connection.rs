@@ -11,6 +11,7 @@ use rustix::net::Shutdown;
 use tokio::{io::AsyncReadExt, sync::oneshot};
 
 use super::{
+    counters::add,
     handshake,
     http::{Requests, Service, Source},
     http_io::HttpIo,
@@ -53,6 +54,15 @@ enum HttpEnd {
     Over(Stream),
     /// Without a word to say.
     Broken,
+}
+
+/// Why HTTP is no longer served.
+enum Served {
+    /// A request for a WebSocket is next.
+    Upgrade,
+    /// The client takes too long to read an answer.
+    Unread,
+    Ended(hyper::Result<()>),
 }
 
 impl Engine {
@@ -120,27 +130,41 @@ async fn serve_http(engine: Engine, source: Source, stream: Stream, unread: Byte
     let requests = Requests::default();
     let service = Service { engine: engine.clone(), source, upgrade: upgrade.clone(), requests: requests.clone() };
     let mut connection = builder.serve_connection(TokioIo::new(io), service);
-    let result = poll_fn(|cx| match connection.poll_without_shutdown(cx) {
-        Poll::Ready(result) => Poll::Ready(Some(result)),
-        // What hyper still has to write are answers to requests that came before.
-        Poll::Pending if upgrade.borrow().is_some() && !unflushed.get() => Poll::Ready(None),
-        Poll::Pending => {
-            idle.set(source.is_client() && requests.are_answered() && !unflushed.get());
-            Poll::Pending
+    let rhythm = engine.0.settings.rhythm;
+    let mut patience = None;
+    let result = poll_fn(|cx| {
+        if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
+            return Poll::Ready(Served::Ended(result));
         }
+        idle.set(source.is_client() && requests.are_answered() && !unflushed.get());
+        if unflushed.get() {
+            // No session outlives a ping that is not answered for so long, nor should what was taken out of its queue.
+            let patience = patience
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(rhythm.interval.saturating_add(rhythm.timeout))));
+            return patience.as_mut().poll(cx).map(|()| Served::Unread);
+        }
+        patience = None;
+        // What hyper still has to write are answers to requests that came before.
+        if upgrade.borrow().is_some() { Poll::Ready(Served::Upgrade) } else { Poll::Pending }
     })
     .await;
     drop(idle);
     let parts = connection.into_parts();
     let (stream, unread) = parts.io.into_inner().into_parts();
     match result {
-        None => match upgrade.take() {
+        Served::Upgrade => match upgrade.take() {
             Some(head) => HttpEnd::Upgrade(head, stream, [parts.read_buf, unread].concat().into()),
             None => HttpEnd::Broken,
         },
-        Some(Ok(())) => HttpEnd::Over(stream),
-        Some(Err(error)) if error.is_parse() => HttpEnd::Over(stream),
-        Some(Err(error)) => {
+        Served::Unread => {
+            add(&engine.0.counters.slow_clients, 1);
+            tracing::debug!("a client did not read its answer and is closed");
+            stream.shutdown(Shutdown::Both);
+            HttpEnd::Broken
+        }
+        Served::Ended(Ok(())) => HttpEnd::Over(stream),
+        Served::Ended(Err(error)) if error.is_parse() => HttpEnd::Over(stream),
+        Served::Ended(Err(error)) => {
             tracing::debug!(%error, "a connection ended");
             stream.shutdown(Shutdown::Both);
             HttpEnd::Broken
@@ -211,7 +235,7 @@ impl Open {
     pub(super) fn move_to(&self, to: Option<WorkerId>, stream: Stream, read: Vec<u8>) -> io::Result<()> {
         let socket = stream.into_fd()?;
         self.moved.set(true);
-        super::counters::add(&self.engine.0.counters.moved_connections, 1);
+        add(&self.engine.0.counters.moved_connections, 1);
         self.engine.0.outbox.send_with(ToSupervisor::Move { id: self.id, to, read }, socket);
         Ok(())
     }

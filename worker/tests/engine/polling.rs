@@ -220,3 +220,19 @@ fn http_1_0_and_unix_sockets_are_served() {
         assert!(answer.starts_with("HTTP/1.0 200 OK\r\n") && answer.contains("\r\n\r\n0{\"sid\""), "{answer}");
     });
 }
+
+#[test]
+fn an_answer_that_nobody_reads_is_not_kept() {
+    run(|| async {
+        let cluster = Cluster::new();
+        let options = SocketIoConfig { ping_interval_ms: 150, ping_timeout_ms: 150, ..options() };
+        let worker = cluster.worker(0, options).await;
+        let sid = worker.handshake().await;
+        // More than the system takes.
+        worker.post(&query(&sid), "4big 50000000").await;
+        let mut poll = worker.connect().await;
+        poll.write_all(get(&query(&sid)).as_bytes()).await.unwrap();
+        eventually("the connection has ended", || cluster.all_closed()).await;
+        assert_eq!(worker.heard().last().map(String::as_str), Some("closed ping timeout"));
+    });
+}
