@@ -7,6 +7,10 @@ use super::{Encoded, batch::Batch};
 /// Places that an empty queue keeps, so that a client with a packet now and then allocates once.
 const KEPT_PLACES: usize = 8;
 
+/// What each item counts against the limit besides its bytes, about what the keeping of it takes: its place here, and its
+/// allocation. Else a client that makes a server send it many small packets could have it keep ten times the limit.
+const KEPT_BYTES: usize = 64;
+
 /// Packets in the order they were sent.
 #[derive(Debug, Default)]
 pub struct Queue {
@@ -58,7 +62,7 @@ impl Queue {
     pub fn push(&mut self, item: Item, limit: usize) -> Result<(), Overflow> {
         self.seal();
         let bytes = self.bytes + item.len();
-        if bytes > limit && self.bytes > 0 {
+        if bytes + self.items.len() * KEPT_BYTES > limit && self.bytes > 0 {
             return Err(Overflow);
         }
         match item {
@@ -180,9 +184,18 @@ mod tests {
         assert_eq!(queue.push(packet(2), 100), Err(Overflow));
         assert_eq!(queue.pop().map(|item| item.len()), Some(120));
         assert_eq!(queue.push(packet(60), 100), Ok(()));
-        assert_eq!(queue.push(packet(40), 100), Ok(()));
-        assert_eq!(queue.push(packet(2), 100), Err(Overflow));
+        assert_eq!(queue.push(packet(40), 100 + KEPT_BYTES), Ok(()));
+        assert_eq!(queue.push(packet(2), 100 + 2 * KEPT_BYTES), Err(Overflow));
         assert_eq!((queue.bytes(), queue.len()), (100, 2));
+    }
+
+    #[test]
+    fn what_the_keeping_of_many_small_packets_takes_counts_against_the_limit() {
+        let mut queue = Queue::default();
+        let limit = 1_000_000;
+        while queue.push(packet(3), limit) == Ok(()) {}
+        assert!(queue.len() * KEPT_BYTES <= limit && queue.bytes() < limit / 10);
+        assert!(queue.items.capacity() * size_of::<Item>() <= 2 * limit);
     }
 
     #[test]
