@@ -130,7 +130,6 @@ async fn serve_http(engine: Engine, source: Source, stream: Stream, unread: Byte
     let requests = Requests::default();
     let service = Service { engine: engine.clone(), source, upgrade: upgrade.clone(), requests: requests.clone() };
     let mut connection = builder.serve_connection(TokioIo::new(io), service);
-    let rhythm = engine.0.settings.rhythm;
     let mut patience = None;
     let result = poll_fn(|cx| {
         if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
@@ -138,9 +137,9 @@ async fn serve_http(engine: Engine, source: Source, stream: Stream, unread: Byte
         }
         idle.set(source.is_client() && requests.are_answered() && !unflushed.get());
         if unflushed.get() {
-            // No session outlives a ping that is not answered for so long, nor should what was taken out of its queue.
-            let patience = patience
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep(rhythm.interval.saturating_add(rhythm.timeout))));
+            // What is not read has been taken out of a session's queue, and must not outlive the session by much.
+            let patience =
+                patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(engine.0.settings.rhythm.patience())));
             return patience.as_mut().poll(cx).map(|()| Served::Unread);
         }
         patience = None;

@@ -114,8 +114,7 @@ async fn begin(
         }
     };
     response.extend_from_slice(Encoded::engine(&packet).wire());
-    add(&engine.0.counters.bytes_out, response.len());
-    stream.write_all(&response).await.ok()?;
+    write(engine, &mut stream, &response).await?;
     let (read, write) = stream.into_split();
     let socket = Rc::new(Socket::new(write));
     let key = engine.open_session(sid, Transport::WebSocket, Some(socket.clone()));
@@ -131,8 +130,7 @@ async fn join(
     rest: Bytes,
     response: Vec<u8>,
 ) -> Option<Accepted> {
-    add(&engine.0.counters.bytes_out, response.len());
-    stream.write_all(&response).await.ok()?;
+    write(engine, &mut stream, &response).await?;
     let (read, write) = stream.into_split();
     let socket = Rc::new(Socket::new(write));
     let attached = socket.clone();
@@ -173,10 +171,16 @@ async fn refuse(engine: &Engine, stream: Stream, refused: &Refused) -> Option<Ac
 }
 
 async fn close_with(engine: &Engine, mut stream: Stream, response: &[u8]) {
-    add(&engine.0.counters.bytes_out, response.len());
-    if stream.write_all(response).await.is_ok() {
+    if write(engine, &mut stream, response).await.is_some() {
         linger(stream).await;
     }
+}
+
+/// Writes an answer. `None`: the client has gone, or does not read. Answers to earlier requests can have left no room for it.
+async fn write(engine: &Engine, stream: &mut Stream, response: &[u8]) -> Option<()> {
+    add(&engine.0.counters.bytes_out, response.len());
+    let written = tokio::time::timeout(engine.0.settings.rhythm.patience(), stream.write_all(response)).await;
+    written.ok()?.ok()
 }
 
 /// What a client offers in its handshake.

@@ -14,6 +14,13 @@ pub struct Rhythm {
     pub timeout: Duration,
 }
 
+impl Rhythm {
+    /// How long a session lives whose client neither reads nor answers. No answer to a request should be kept longer.
+    pub fn patience(&self) -> Duration {
+        self.interval.saturating_add(self.timeout)
+    }
+}
+
 /// The heartbeat of one session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Heartbeat {

@@ -1,6 +1,6 @@
 //! Polling sessions: one GET and one POST at a time, and what breaks the rules.
 
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use roomd_wire::SocketIoConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -234,5 +234,27 @@ fn an_answer_that_nobody_reads_is_not_kept() {
         poll.write_all(get(&query(&sid)).as_bytes()).await.unwrap();
         eventually("the connection has ended", || cluster.all_closed()).await;
         assert_eq!(worker.heard().last().map(String::as_str), Some("closed ping timeout"));
+    });
+}
+
+#[test]
+fn an_answer_to_a_websocket_handshake_that_nobody_reads_is_given_up() {
+    run(|| async {
+        let cluster = Cluster::new();
+        let options = SocketIoConfig { ping_interval_ms: 150, ping_timeout_ms: 150, ..options() };
+        let worker = cluster.worker(0, options).await;
+        for transport in ["websocket", "nonsense"] {
+            let (mut client, mut server) = std::os::unix::net::UnixStream::pair().unwrap();
+            server.set_nonblocking(true).unwrap();
+            // There is no room for an answer.
+            while server.write(&[b'x'; 4096]).is_ok() {}
+            let upgrade =
+                "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+            let head = format!("GET /socket.io/?EIO=4&transport={transport} HTTP/1.1\r\nHost: x\r\n{upgrade}");
+            write!(client, "{head}Sec-WebSocket-Version: 13\r\n\r\n").unwrap();
+            worker.hand_over(server.into()).await;
+            eventually("the connection has ended", || cluster.all_closed()).await;
+        }
+        assert_eq!(worker.engine.session_count(), 0);
     });
 }
