@@ -20,6 +20,7 @@ pub mod config;
 pub mod control;
 pub mod hub;
 mod last_words;
+pub mod lead;
 mod limits;
 mod log_writer;
 pub mod logging;

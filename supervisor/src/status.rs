@@ -68,6 +68,9 @@ pub struct WorkerStatus {
     pub pid: Option<u32>,
     /// Where in its life it is.
     pub state: WorkerState,
+    /// Whether it does what the host does once.
+    #[serde(default)]
+    pub leads: bool,
     /// Client connections that are open.
     pub connections: u64,
     /// Engine.IO sessions that are open.
@@ -326,6 +329,7 @@ pub(crate) fn sample() -> Status {
         generation: Generation(generation),
         pid: Some(100 + u32::from(slot)),
         state,
+        leads: false,
         connections: 3,
         sessions: 2,
         sockets: 2,

@@ -75,6 +75,8 @@ pub enum ToWorker {
         #[serde(default)]
         newcomer: Option<PeerAddress>,
     },
+    /// It does what the host does once, from now on; a drain ends that, and is answered with [`ToSupervisor::LetGo`].
+    Lead,
     /// To be answered with [`ToSupervisor::Pong`] from the event loop.
     Ping {
         /// Comes back in the answer.
@@ -137,6 +139,8 @@ pub enum ToSupervisor {
         /// The client's address.
         peer: PeerAddress,
     },
+    /// It does no longer what [`ToWorker::Lead`] told it to do.
+    LetGo,
     /// The answer to [`ToWorker::Ping`].
     Pong {
         /// As asked.

@@ -12,7 +12,7 @@ use crate::{
     memory::{self, Trim},
     page::Page,
     run::{self, Layers, Setup},
-    socketio::{App, Http, Io},
+    socketio::{App, Http, Io, Leading},
 };
 
 /// Runs a worker until it has been told to leave. `make` makes its application, from the table `[app]`.
@@ -42,7 +42,7 @@ pub fn assemble(Setup { config, engine, hub }: Setup<'_>, mut app: App) -> Resul
     io.attach(bus.clone());
     engine.on_flush(Rc::new(move || bus.flush()));
     let handler = Rc::new(io.clone());
-    let (starting, stopping) = (io.clone(), io.clone());
+    let (starting, stopping, leading) = (io.clone(), io.clone(), Leading::new(io.clone()));
     let trim = RefCell::new(Trim::new());
     let report = Box::new(move |stats: &mut WorkerStats| {
         io.report(stats);
@@ -55,6 +55,7 @@ pub fn assemble(Setup { config, engine, hub }: Setup<'_>, mut app: App) -> Resul
         service,
         bus: health,
         start: Box::pin(async move { starting.started().await }),
+        lead: Box::new(move |leads| leading.set(leads)),
         stop: Box::pin(async move { stopping.stopped().await }),
         report,
     })

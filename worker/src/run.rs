@@ -55,6 +55,8 @@ pub struct Layers {
     pub bus: watch::Receiver<BusHealth>,
     /// Awaited before the worker is ready; an error in one line is why it cannot start.
     pub start: LocalFuture<Result<(), String>>,
+    /// Begins (true) or ends (false) what one worker of the host does.
+    pub lead: Box<dyn Fn(bool)>,
     /// Awaited when the last client has gone, within the grace.
     pub stop: LocalFuture<()>,
     /// Writes the figures of these layers into the worker's.
@@ -180,9 +182,9 @@ pub async fn work(
         let outbox = outbox.clone();
         async move { outbox.run().await }
     });
-    let Layers { bus, report, stop, .. } = layers;
+    let Layers { bus, report, lead, stop, .. } = layers;
     tokio::task::spawn_local(tell(engine.clone(), outbox.clone(), bus, report));
-    serve(&link, &engine, &outbox, stop).await;
+    serve(&link, &engine, &outbox, lead, stop).await;
     Ok(())
 }
 
@@ -215,7 +217,7 @@ async fn receive_start(
 }
 
 /// Does what the supervisor says, until it is gone or this worker has been drained.
-async fn serve(link: &WorkerLink, engine: &Engine, outbox: &Outbox, stop: LocalFuture<()>) {
+async fn serve(link: &WorkerLink, engine: &Engine, outbox: &Outbox, lead: Box<dyn Fn(bool)>, stop: LocalFuture<()>) {
     let (over, mut drained) = oneshot::channel();
     let mut leaving = Some((over, stop));
     let mut short_of_descriptors = false;
@@ -227,9 +229,12 @@ async fn serve(link: &WorkerLink, engine: &Engine, outbox: &Outbox, stop: LocalF
         match received {
             Ok(Some((ToWorker::Drain { within_ms }, _))) => {
                 if let Some((over, stop)) = leaving.take() {
+                    lead(false);
+                    outbox.send(ToSupervisor::LetGo);
                     tokio::task::spawn_local(drain(engine.clone(), Duration::from_millis(within_ms), stop, over));
                 }
             }
+            Ok(Some((ToWorker::Lead, _))) if leaving.is_some() => lead(true),
             Ok(Some((message, descriptors))) => {
                 if let ToWorker::Connection { .. } | ToWorker::Relay { .. } = message {
                     note_shortage(&mut short_of_descriptors, descriptors.is_empty());

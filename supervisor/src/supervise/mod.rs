@@ -29,6 +29,7 @@ use crate::{
     config::Config,
     hub::{Hub, HubEvent, HubEvents, HubHandle},
     last_words::telling,
+    lead::Lead,
     reaper::reap_orphans,
     slot::{Action, Ended, Fleet, Pause, Phase, RunEvent, Timing},
     status::{ClusterState, Death, DeathCause, WorkerState},
@@ -68,6 +69,7 @@ struct Supervisor {
     started: Instant,
     state: ClusterState,
     fleet: Fleet,
+    lead: Lead,
     workers: HashMap<WorkerId, Worker>,
     deaths: HashMap<Slot, (Death, Instant)>,
     program: Program,
@@ -96,6 +98,7 @@ pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
     }
     let mut supervisor = Supervisor {
         fleet: Fleet::new(timing(&config), fastrand::Rng::new()),
+        lead: Lead::default(),
         program: Program::of_this_process().map_err(system("find the program's own file"))?,
         state: ClusterState::Starting,
         started: Instant::now(),
@@ -182,8 +185,13 @@ impl Supervisor {
                 if let Some(worker) = self.workers.get(&id) {
                     self.balancer.add_worker(id, worker.link.clone());
                 }
+                let leader = self.lead.ready(id);
+                self.appoint(leader);
             }
-            Action::DrainInBalancer(id) => self.balancer.drain_worker(id),
+            Action::DrainInBalancer(id) => {
+                self.balancer.drain_worker(id);
+                self.lead.leaves(id);
+            }
             Action::RemoveFromBalancer(id) => {
                 self.balancer.remove_worker(id);
                 if let Some(hub) = &self.hub {
@@ -221,8 +229,17 @@ impl Supervisor {
         }
     }
 
+    fn appoint(&self, leader: Option<WorkerId>) {
+        if let Some(id) = leader {
+            tracing::debug!(worker = %id, "does what the host does once");
+            self.tell(id, ToWorker::Lead);
+        }
+    }
+
     fn report_end(&mut self, ended: Ended) {
         let Ended { id, death } = ended;
+        let leader = self.lead.stopped(id);
+        self.appoint(leader);
         let Some(worker) = self.workers.remove(&id) else {
             if let Some((cause, detail)) = death {
                 tracing::error!(worker = %id, %cause, %detail, "could not be started");
@@ -267,6 +284,10 @@ impl Supervisor {
             ToSupervisor::Ready => {
                 tracing::info!(worker = %id, "ready");
                 self.fleet.handle(id, RunEvent::Ready, now);
+            }
+            ToSupervisor::LetGo => {
+                let leader = self.lead.stopped(id);
+                self.appoint(leader);
             }
             ToSupervisor::Failed { reason } => self.fleet.handle(id, RunEvent::Failed(reason), now),
             ToSupervisor::Pong { .. } => self.fleet.handle(id, RunEvent::Pong, now),

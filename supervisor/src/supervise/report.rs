@@ -49,6 +49,7 @@ impl Supervisor {
             slot: slot.place(),
             generation: run.map_or(slot.generation(), |run| run.id().generation),
             pid: worker.map(|worker| worker.pid),
+            leads: run.is_some_and(|run| self.lead.leader() == Some(run.id())),
             state: run.map_or(slot.empty_state(), |run| match run.phase() {
                 Phase::Starting => WorkerState::Starting,
                 Phase::Ready => WorkerState::Ready,

@@ -69,6 +69,18 @@ fn app(config: Config) -> App {
             });
             Ok(())
         })
+        .once_per_host(async |io: Io| -> Result<(), &str> {
+            let namespace = io.of("/").unwrap();
+            for turn in 0.. {
+                namespace.sockets().emit("turn", (io.worker().to_string(), turn)).unwrap();
+                // Fails once in a while, and goes on.
+                if turn == 20 {
+                    return Err("lost the thread");
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Ok(())
+        })
         .on_stop(async |config: State<Config>| {
             if config.trouble == Trouble::StopHangs {
                 std::future::pending::<()>().await;

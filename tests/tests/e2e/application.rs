@@ -55,6 +55,54 @@ fn an_application_has_its_own_http_on_the_same_port() {
 }
 
 #[test]
+fn what_a_host_does_once_is_done_by_one_worker_at_a_time() {
+    let cluster = Cluster::build(2).program("life_app").config(GREETING).start();
+    let leader = || {
+        let workers = cluster.status()["workers"].as_array().unwrap().clone();
+        let leaders: Vec<_> = workers.iter().filter(|worker| worker["leads"] == true).collect();
+        assert!(leaders.len() <= 1, "{leaders:?}");
+        leaders
+            .first()
+            .map(|worker| (worker["slot"].as_u64().unwrap(), format!("{}.{}", worker["slot"], worker["generation"])))
+    };
+    let mut node = Node::start("clients.mjs", &[]);
+    node.connect("watcher", &cluster.url(), json!({"transports": ["websocket"]}));
+    let heard = |node: &mut Node, whom: &str| {
+        node.eventually("it is heard", &json!({"do": "events", "name": "watcher", "event": "turn"}), |events| {
+            events.as_array().unwrap().iter().filter(|turn| turn[0] == whom).count() > 25
+        })
+    };
+    let (slot, first) = leader().unwrap();
+    // More turns than it has before it fails: it is called again.
+    let turns = heard(&mut node, &first);
+    assert!(turns.as_array().unwrap().iter().all(|turn| turn[0] == first.as_str()), "{turns}");
+    node.ask(json!({"do": "forget", "name": "watcher"}));
+
+    cluster.run(&["kill", &slot.to_string()]);
+    let (slot, second) = cluster.eventually("another leads", |_| leader().filter(|(_, name)| *name != first));
+    // The watcher may have sat on the first.
+    node.eventually("the watcher is back", &json!({"do": "state", "name": "watcher"}), |state| {
+        state["connected"] == true
+    });
+    heard(&mut node, &second);
+    cluster.await_ready();
+    node.ask(json!({"do": "forget", "name": "watcher"}));
+
+    cluster.run(&["reload"]);
+    let (_, third) = cluster.eventually("one of the new leads", |_| leader().filter(|(_, name)| *name != second));
+    node.eventually("the watcher is back", &json!({"do": "state", "name": "watcher"}), |state| {
+        state["connected"] == true
+    });
+    let turns = heard(&mut node, &third);
+    let mut order: Vec<&str> = turns.as_array().unwrap().iter().map(|turn| turn[0].as_str().unwrap()).collect();
+    order.dedup();
+    let mut once = order.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), order.len(), "nobody comes back, and no two take turns: {order:?}, {slot}");
+}
+
+#[test]
 fn an_application_that_cannot_begin_says_why() {
     for (trouble, words) in [("no_database", "the database is away"), ("start_fails", "the cache is cold")] {
         let config = format!("{GREETING}trouble = \"{trouble}\"\n");

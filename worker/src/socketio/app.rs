@@ -21,6 +21,7 @@ pub struct App {
     pub(super) states: States,
     pub(super) start: Vec<Erased<OnStart, Option<String>>>,
     pub(super) stop: Vec<Erased<OnStop>>,
+    pub(super) once: Vec<Erased<OnStart, Option<String>>>,
     pub(crate) http: Option<Http>,
     needs: Vec<Need>,
 }
@@ -141,6 +142,20 @@ impl App {
     {
         self.needs.push(Need { handler: "stop".to_owned(), missing: H::missing });
         self.stop.push(erase_logged("stop", handler));
+        self
+    }
+
+    /// Runs in one worker of the host at a time, from its being ready, as the loop of a game does: in another one when that
+    /// worker leaves or dies, which it is waited for, so that never two run. What one has to leave to the next is kept outside. It
+    /// is dropped at the point where it waits when its worker leaves. Where it fails or panics it is called again a second later;
+    /// where it returns otherwise it is not, until another worker has its turn.
+    #[must_use]
+    pub fn once_per_host<A: 'static, H: Handler<OnStart, A>>(mut self, task: H) -> Self
+    where
+        H::Output: Outcome,
+    {
+        self.needs.push(Need { handler: "once_per_host".to_owned(), missing: H::missing });
+        self.once.push(erase_outcome(task));
         self
     }
 

@@ -1,6 +1,13 @@
 //! What the application does when its worker begins and ends.
 
+use std::{cell::RefCell, time::Duration};
+
+use tokio::task::JoinSet;
+
 use super::{Io, Rejection, call::WorkerCall, handlers};
+
+/// After a task of the host has failed.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 impl Io {
     /// Calls the application's handlers of the start, one after the other.
@@ -24,6 +31,53 @@ impl Io {
                 Ok(work) => handlers::guarded(&self.0.failures, work).await,
                 Err(Rejection(error)) => self.0.failures.note_error("stop", &error),
             }
+        }
+    }
+}
+
+/// What one worker of the host does.
+pub(crate) struct Leading {
+    io: Io,
+    tasks: RefCell<JoinSet<()>>,
+}
+
+impl Leading {
+    pub(crate) fn new(io: Io) -> Self {
+        Leading { io, tasks: RefCell::default() }
+    }
+
+    /// Begins or ends it. A task that is ended does nothing more, not even in this turn of the loop.
+    pub(crate) fn set(&self, leads: bool) {
+        let mut tasks = self.tasks.borrow_mut();
+        *tasks = JoinSet::new();
+        for task in 0..if leads { self.io.0.once.len() } else { 0 } {
+            tasks.spawn_local(self.io.clone().repeat(task));
+        }
+    }
+}
+
+impl Io {
+    /// A task of the host, until it is done.
+    async fn repeat(self, task: usize) {
+        loop {
+            let failures = self.0.failures.clone();
+            let done = std::rc::Rc::new(std::cell::Cell::new(false));
+            let (io, succeeded) = (self.clone(), done.clone());
+            let once = async move {
+                let failed = match (io.0.once[task])(&WorkerCall { io: &io }) {
+                    Ok(work) => work.await,
+                    Err(Rejection(error)) => Some(error),
+                };
+                match failed {
+                    Some(error) => io.0.failures.note_error("once_per_host", &error),
+                    None => succeeded.set(true),
+                }
+            };
+            handlers::guarded(&failures, Box::pin(once)).await;
+            if done.get() {
+                return;
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
 }

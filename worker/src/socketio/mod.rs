@@ -83,6 +83,7 @@ pub use broadcast::{Broadcast, REQUESTS_TIMEOUT};
 pub use extract::{Args, Auth, FromCall, Reason, Rejection, State};
 pub use handle::{Gone, Handle};
 pub use handler::{Handler, Outcome};
+pub(crate) use lifecycle::Leading;
 pub use namespaced::{Namespaced, ServerEmitError};
 pub use rooms::{MAX_ROOM_NAME_BYTES, MAX_ROOMS_PER_SOCKET};
 pub use socket::Socket;

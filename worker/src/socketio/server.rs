@@ -57,6 +57,7 @@ pub(super) struct Inner {
     pub(super) states: States,
     pub(super) start: Vec<Erased<OnStart, Option<String>>>,
     pub(super) stop: Vec<Erased<OnStop>>,
+    pub(super) once: Vec<Erased<OnStart, Option<String>>>,
     pub(super) counters: Counters,
     pub(super) rng: RefCell<fastrand::Rng>,
     /// Numbers this worker's own broadcasts.
@@ -146,6 +147,7 @@ impl Inner {
             states: app.states,
             start: app.start,
             stop: app.stop,
+            once: app.once,
             counters: Counters::default(),
             rng: rng.into(),
             sequence: Cell::new(0),

@@ -173,6 +173,7 @@ impl Cluster {
                         }),
                         bus: tokio::sync::watch::channel(BusHealth { up: true, ..BusHealth::default() }).1,
                         start: Box::pin(std::future::ready(Ok(()))),
+                        lead: Box::new(|_| {}),
                         stop: Box::pin(std::future::ready(())),
                         report: Box::new(|_| {}),
                     })
