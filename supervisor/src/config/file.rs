@@ -11,7 +11,7 @@ use super::{
     problem::Problem,
     section::{Section, wrong_in_table},
     units::{Bytes, WithUnit},
-    values::{OneOrMany, Workers},
+    values::{Number, OneOrMany, Workers},
 };
 
 /// A file in which every key that is there has the right shape. What the values mean together is checked later.
@@ -41,11 +41,11 @@ pub struct Cluster {
     pub hang_timeout: Option<Spanned<WithUnit>>,
     pub head_timeout: Option<Spanned<WithUnit>>,
     pub worker_wait: Option<Spanned<WithUnit>>,
-    pub max_connections: Option<Spanned<i64>>,
-    pub max_connections_per_address: Option<Spanned<i64>>,
+    pub max_connections: Option<Spanned<Number>>,
+    pub max_connections_per_address: Option<Spanned<Number>>,
     pub trusted_proxies: Option<Spanned<OneOrMany>>,
     pub client_file: Option<Spanned<String>>,
-    pub host: Option<Spanned<i64>>,
+    pub host: Option<Spanned<Number>>,
 }
 
 /// `[socketio]`

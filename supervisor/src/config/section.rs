@@ -127,7 +127,11 @@ pub fn wrong_in_table(table: &str, error: &str, span: Option<Range<usize>>) -> P
 fn split(error: &str) -> (&str, Option<String>) {
     match error.split_once(", expected ") {
         Some((wrong, expected)) => {
-            let got = wrong.trim_start_matches("invalid type: ").trim_start_matches("invalid value: ");
+            let got = match wrong.trim_start_matches("invalid type: ").trim_start_matches("invalid value: ") {
+                "map" => "a table or a date",
+                "sequence" => "a list",
+                got => got,
+            };
             (got, Some(format!("give {expected}")))
         }
         None => (error, None),

@@ -3,10 +3,14 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    fs,
+    io::{self, Read as _},
     net::{Ipv6Addr, SocketAddr},
-    path::PathBuf,
+    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
 };
 
+use nix::fcntl::OFlag;
 use roomd_balancer::ListenAddress;
 
 use crate::application::AppShape;
@@ -115,7 +119,12 @@ impl Sources {
     pub fn file(&self) -> Option<PathBuf> {
         match &self.flags.config {
             Some(file) => Some(file.clone()),
-            None => self.folder.join(DEFAULT_FILE).exists().then(|| PathBuf::from(DEFAULT_FILE)),
+            // Only what is surely not there is left out: a link that leads nowhere or a folder that may not be searched is an
+            // error of whoever wanted to configure something.
+            None => match self.folder.join(DEFAULT_FILE).symlink_metadata() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                _ => Some(PathBuf::from(DEFAULT_FILE)),
+            },
         }
     }
 
@@ -173,12 +182,20 @@ impl Sources {
     }
 }
 
-fn read(path: &std::path::Path) -> std::io::Result<String> {
-    use std::io::Read as _;
+/// Opens a file to read it, without waiting for the writer of a pipe: a reload does so on the supervisor's only thread.
+pub(super) fn open(path: &Path) -> io::Result<fs::File> {
+    fs::File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let file = open(path)?;
+    if file.metadata()?.file_type().is_fifo() {
+        return Err(io::Error::other("it is a pipe, which a reload could not read again"));
+    }
     let mut text = String::new();
-    std::fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(std::io::Error::other("it is larger than 1 MiB"));
+        return Err(io::Error::other("it is larger than 1 MiB"));
     }
     Ok(text)
 }

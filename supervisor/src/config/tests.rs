@@ -183,6 +183,19 @@ fn each_mistake_has_its_message() {
         ("[cluster]\nlisten = [\":1\", \"[::1]:1\"]", "2:17: `listen` has [::]:1 and [::1]:1", "leave one out"),
         ("[cluster]\nhang_timeout = \"10ms\"", "2:16: `hang_timeout` cannot be 10ms", "give from 1s to 24h"),
         ("[cluster]\nhost = 65536", "2:8: `host` cannot be 65536", "from 0 to 65535"),
+        ("[cluster]\nhost = \"a\"", "2:8: `host` cannot be string \"a\"", "= give a whole number"),
+        ("[cluster]\nhost = 1979-05-27", "2:8: `host` cannot be a table or a date", "= give a whole number"),
+        ("[cluster]\nhost = [1]", "2:8: `host` cannot be a list\n", "= give a whole number"),
+        (
+            "[cluster]\nmax_connections = 99999999999999999999",
+            "2:19: `max_connections` cannot be 99999999999999999999\n",
+            "= give a whole number",
+        ),
+        (
+            "[cluster]\nmax_connections = 9999999999999999999",
+            "cannot be 9999999999999999999\n",
+            "= give a whole number",
+        ),
         ("[cluster]\nclient_file = \"none.js\"", "2:15: `client_file` ", "public CDN"),
         ("[cluster]\nclient_file = \".\"", "is no file", "socket.io.min.js itself"),
         ("[cluster]\ntrusted_proxies = [\"10.0.0.1/33\"]", "2:20: `trusted_proxies` cannot hold", "\"10.0.0.0/8\""),
@@ -335,6 +348,29 @@ fn a_named_file_that_is_not_there_is_a_problem_and_its_paths_start_from_its_fold
     let config = sources.load().unwrap();
     assert_eq!(config.client_file, Some(here.path().join("conf/client.js")));
     assert_eq!(config.listen, [ListenAddress::Unix(here.path().join("conf/a.sock"))]);
+}
+
+/// A reload reads the file on the thread that accepts and supervises.
+#[test]
+fn a_pipe_is_refused_and_never_waited_for() {
+    let here = tempfile::tempdir().unwrap();
+    let pipe = here.path().join("cluster.toml");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = sources(here.path(), &[]).load().unwrap_err().to_string();
+    assert!(error.contains("cannot read cluster.toml: it is a pipe"), "{error}");
+
+    std::fs::rename(&pipe, here.path().join("client.js")).unwrap();
+    std::fs::write(&pipe, "[cluster]\nclient_file = \"client.js\"").unwrap();
+    let error = sources(here.path(), &[]).load().unwrap_err().to_string();
+    assert!(error.contains("client.js is no file"), "{error}");
+}
+
+#[test]
+fn a_file_of_the_default_name_that_cannot_be_read_is_not_passed_over() {
+    let here = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("nowhere.toml", here.path().join("cluster.toml")).unwrap();
+    let error = sources(here.path(), &[]).load().unwrap_err().to_string();
+    assert!(error.contains("cannot read cluster.toml: No such file"), "{error}");
 }
 
 #[test]

@@ -16,10 +16,10 @@ use super::{
     file::{Cluster, File, SocketIo},
     problem::Problem,
     redis_url,
-    sources::{Environment, Named, Overrides, redis_problem},
+    sources::{Environment, Named, Overrides, open, redis_problem},
     types::Config,
     units::{Bytes, WithUnit, show_duration, show_size},
-    values::{self, OneOrMany, OrOff, Workers},
+    values::{self, Number, OneOrMany, OrOff, Workers},
 };
 use crate::application::AppShape;
 
@@ -234,7 +234,7 @@ impl Check<'_> {
         }
         if let Some(file) = cluster.client_file {
             let path = self.folders.file.join(file.get_ref());
-            match std::fs::File::open(&path).and_then(|file| file.metadata()) {
+            match open(&path).and_then(|file| file.metadata()) {
                 Ok(found) if found.is_file() => config.client_file = Some(path),
                 Ok(_) => self.problem(
                     Some(file.span()),
@@ -358,15 +358,15 @@ impl Check<'_> {
         }
     }
 
-    fn number<T>(&mut self, key: &str, value: &Option<Spanned<i64>>, range: std::ops::RangeInclusive<T>) -> Option<T>
+    fn number<T>(&mut self, key: &str, value: &Option<Spanned<Number>>, range: std::ops::RangeInclusive<T>) -> Option<T>
     where
         T: TryFrom<i64> + PartialOrd + std::fmt::Display,
     {
         let value = value.as_ref()?;
-        let number = T::try_from(*value.get_ref()).ok().filter(|number| range.contains(number));
+        let number = T::try_from(value.get_ref().0).ok().filter(|number| range.contains(number));
         if number.is_none() {
             let way_out = format!("give a number from {} to {}", range.start(), range.end());
-            self.problem(Some(value.span()), format!("`{key}` cannot be {}", value.get_ref()), way_out);
+            self.problem(Some(value.span()), format!("`{key}` cannot be {}", value.get_ref().0), way_out);
         }
         number
     }

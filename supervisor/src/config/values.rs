@@ -36,6 +36,10 @@ pub enum OrOff<T> {
     On(T),
 }
 
+/// A whole number. What may be in it is checked with the key's range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Number(pub i64);
+
 /// One string or a list of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum OneOrMany {
@@ -89,6 +93,29 @@ impl<'de> Deserialize<'de> for Workers {
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Workers, E> {
                 if text == "auto" { Ok(Workers::Auto) } else { Err(E::invalid_value(de::Unexpected::Str(text), &self)) }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Number;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number such as 1000")
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Number, E> {
+                Ok(Number(number))
+            }
+            // Larger than any key takes.
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Number, E> {
+                self.visit_i128(number.into())
+            }
+            fn visit_i128<E: de::Error>(self, number: i128) -> Result<Number, E> {
+                Err(E::invalid_value(de::Unexpected::Other(&number.to_string()), &self))
             }
         }
         deserializer.deserialize_any(Visitor)
