@@ -246,11 +246,11 @@ async fn other(
     mut head: Parts,
     body: &mut Option<Incoming>,
 ) -> Response<ResponseBody> {
-    let Some(body) = body.take() else { return plain(StatusCode::NOT_FOUND, ResponseBody::chunked(Bytes::new())) };
     if let Source::Client { peer } = source {
         head.extensions.insert(peer);
     }
-    engine.service().answer(Request::from_parts(head, body)).await.map(ResponseBody::of_service)
+    let answer = engine.service().answer(head, body).await;
+    answer.unwrap_or_else(|| plain(StatusCode::NOT_FOUND, ResponseBody::chunked(Bytes::new())))
 }
 
 pub(super) fn refuse(engine: &Engine, refusal: Refusal) -> Response<ResponseBody> {

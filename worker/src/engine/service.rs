@@ -9,10 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, request::Parts};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Incoming};
 use tower_service::Service;
+
+use super::body::ResponseBody;
 
 /// An error of whatever type.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -24,7 +26,13 @@ type Answering = Pin<Box<dyn Future<Output = Response<ServiceBody>>>>;
 
 /// The application's own HTTP. A request has the client's [`roomd_wire::PeerAddress`] among its extensions.
 #[derive(Clone)]
-pub struct HttpService(Rc<dyn Fn(Request<Incoming>) -> Answering>);
+pub struct HttpService(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Tower(Rc<dyn Fn(Request<Incoming>) -> Answering>),
+    Files(Rc<dyn Fn(&Parts) -> Option<Response<Bytes>>>),
+}
 
 impl HttpService {
     /// A `tower` service, such as a router of axum's. Where it fails or panics, the client is answered with 500, and nobody else
@@ -36,7 +44,7 @@ impl HttpService {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        HttpService(Rc::new(move |request| {
+        HttpService(Kind::Tower(Rc::new(move |request| {
             let mut service = service.clone();
             let answered = async move {
                 poll_fn(|cx| service.poll_ready(cx)).await?;
@@ -61,20 +69,23 @@ impl HttpService {
                     }
                 }
             })
-        }))
+        })))
     }
 
     /// A function of a request's head, for files; `None` is 404.
-    pub fn files(find: impl Fn(&http::request::Parts) -> Option<Response<Bytes>> + 'static) -> HttpService {
-        HttpService(Rc::new(move |request| {
-            let response = find(&request.into_parts().0).unwrap_or_else(|| status(StatusCode::NOT_FOUND));
-            Box::pin(std::future::ready(response.map(full)))
-        }))
+    pub fn files(find: impl Fn(&Parts) -> Option<Response<Bytes>> + 'static) -> HttpService {
+        HttpService(Kind::Files(Rc::new(find)))
     }
 
-    /// Answers a request.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ServiceBody> {
-        (self.0)(request).await
+    /// Answers a request; takes its body if it is for somebody. `None`: there is nothing.
+    pub(super) async fn answer(&self, head: Parts, body: &mut Option<Incoming>) -> Option<Response<ResponseBody>> {
+        match &self.0 {
+            Kind::Tower(call) => {
+                let request = Request::from_parts(head, body.take()?);
+                Some(call(request).await.map(ResponseBody::of_service))
+            }
+            Kind::Files(find) => find(&head).map(|response| response.map(ResponseBody::full)),
+        }
     }
 }
 
@@ -82,12 +93,8 @@ fn full(bytes: Bytes) -> ServiceBody {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
-fn status(status: StatusCode) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = status;
-    response
-}
-
 fn failed() -> Response<ServiceBody> {
-    status(StatusCode::INTERNAL_SERVER_ERROR).map(full)
+    let mut response = Response::new(full(Bytes::new()));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
 }
