@@ -120,7 +120,7 @@ async fn serve(engine: Engine, open: Open, incoming: Incoming) {
 /// Serves HTTP on a connection until it ends or asks for a WebSocket.
 async fn serve_http(engine: Engine, source: Source, stream: Stream, unread: Bytes) -> HttpEnd {
     let io = HttpIo::new(stream, unread, engine.0.counters.clone());
-    let unflushed = io.unflushed();
+    let (unflushed, written) = (io.unflushed(), io.written());
     let upgrade = Rc::new(RefCell::new(None));
     let mut builder = http1::Builder::new();
     // hyper's own bound of a head's number of headers, 100, is as good as any.
@@ -130,14 +130,18 @@ async fn serve_http(engine: Engine, source: Source, stream: Stream, unread: Byte
     let requests = Requests::default();
     let service = Service { engine: engine.clone(), source, upgrade: upgrade.clone(), requests: requests.clone() };
     let mut connection = builder.serve_connection(TokioIo::new(io), service);
-    let mut patience = None;
+    let (mut patience, mut taken) = (None, 0);
     let result = poll_fn(|cx| {
         if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
             return Poll::Ready(Served::Ended(result));
         }
         idle.set(source.is_client() && requests.are_answered() && !unflushed.get());
         if unflushed.get() {
-            // What is not read has been taken out of a session's queue, and must not outlive the session by much.
+            // What is for a session has been taken out of its queue, and must not outlive it by much. All else may go on as
+            // long as it is read.
+            if std::mem::replace(&mut taken, written.get()) != written.get() && !requests.are_of_session() {
+                patience = None;
+            }
             let patience =
                 patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(engine.0.settings.rhythm.patience())));
             return patience.as_mut().poll(cx).map(|()| Served::Unread);

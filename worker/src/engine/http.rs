@@ -54,7 +54,7 @@ pub(super) struct Service {
     pub(super) requests: Requests,
 }
 
-/// Knows whether requests of a connection still wait for their answer.
+/// Knows whether requests of a connection still wait for their answer, and what kind of requests.
 #[derive(Clone, Default)]
 pub(super) struct Requests(Rc<Counts>);
 
@@ -62,6 +62,8 @@ pub(super) struct Requests(Rc<Counts>);
 struct Counts {
     begun: Cell<bool>,
     open: Cell<usize>,
+    /// The last one was on the Socket.IO path.
+    of_session: Cell<bool>,
 }
 
 /// A request that is not yet answered to its last byte.
@@ -80,7 +82,13 @@ impl Requests {
         self.0.begun.get() && self.0.open.get() == 0
     }
 
-    fn begin(&self) -> OpenRequest {
+    /// Whether what is being answered is for a session, and not for the application.
+    pub(super) fn are_of_session(&self) -> bool {
+        self.0.of_session.get()
+    }
+
+    fn begin(&self, of_session: bool) -> OpenRequest {
+        self.0.of_session.set(of_session);
         self.0.begun.set(true);
         self.0.open.set(self.0.open.get() + 1);
         OpenRequest(self.0.clone())
@@ -104,7 +112,8 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             *self.upgrade.borrow_mut() = Some(Box::new(head));
             return Box::pin(std::future::pending());
         }
-        let (engine, source, open) = (self.engine.clone(), self.source, self.requests.begin());
+        let of_session = head.uri.path().starts_with(&self.engine.0.options.path);
+        let (engine, source, open) = (self.engine.clone(), self.source, self.requests.begin(of_session));
         Box::pin(async move {
             let expects = head.headers.contains_key(EXPECT);
             let mut body = Some(body);

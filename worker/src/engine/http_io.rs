@@ -25,12 +25,14 @@ pub(super) struct HttpIo {
     ended: bool,
     /// hyper has bytes that the socket has not taken. It flushes only when it has written all.
     unflushed: Rc<Cell<bool>>,
+    /// How many bytes the socket has taken.
+    written: Rc<Cell<usize>>,
     counters: Rc<Counters>,
 }
 
 impl HttpIo {
     pub(super) fn new(stream: Stream, unread: Bytes, counters: Rc<Counters>) -> HttpIo {
-        HttpIo { stream, unread, ended: false, unflushed: Rc::default(), counters }
+        HttpIo { stream, unread, ended: false, unflushed: Rc::default(), written: Rc::default(), counters }
     }
 
     /// To look at whether hyper has still something to write.
@@ -38,9 +40,19 @@ impl HttpIo {
         self.unflushed.clone()
     }
 
+    /// To look at how many bytes the socket has taken.
+    pub(super) fn written(&self) -> Rc<Cell<usize>> {
+        self.written.clone()
+    }
+
     /// The connection, and what was never read of `unread`.
     pub(super) fn into_parts(self) -> (Stream, Bytes) {
         (self.stream, self.unread)
+    }
+
+    fn count_written(&self, bytes: usize) {
+        self.written.set(self.written.get().wrapping_add(bytes));
+        add(&self.counters.bytes_out, bytes);
     }
 }
 
@@ -70,7 +82,7 @@ impl AsyncWrite for HttpIo {
         let this = self.get_mut();
         this.unflushed.set(true);
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, buf))?;
-        add(&this.counters.bytes_out, written);
+        this.count_written(written);
         Poll::Ready(Ok(written))
     }
 
@@ -82,7 +94,7 @@ impl AsyncWrite for HttpIo {
         let this = self.get_mut();
         this.unflushed.set(true);
         let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs))?;
-        add(&this.counters.bytes_out, written);
+        this.count_written(written);
         Poll::Ready(Ok(written))
     }
 

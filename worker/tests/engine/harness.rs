@@ -25,6 +25,9 @@ use tokio::{
     task::LocalSet,
 };
 
+/// How many bytes a file has that is more than the system takes for one who does not read.
+pub const LARGE: usize = 50_000_000;
+
 /// Runs a test inside a `LocalSet`, with a limit of its time.
 pub fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -168,8 +171,10 @@ impl Cluster {
                     let echo = Echo { engine: setup.engine.clone(), heard, handshakes, sessions: RefCell::default() };
                     Ok(Layers {
                         handler: Rc::new(echo),
-                        service: HttpService::files(|head| {
-                            (head.uri.path() == "/").then(|| http::Response::new(Bytes::from_static(b"a page")))
+                        service: HttpService::files(|head| match head.uri.path() {
+                            "/" => Some(http::Response::new(Bytes::from_static(b"a page"))),
+                            "/large" => Some(http::Response::new(vec![b'x'; LARGE].into())),
+                            _ => None,
                         }),
                         bus: tokio::sync::watch::channel(BusHealth { up: true, ..BusHealth::default() }).1,
                         start: Box::pin(std::future::ready(Ok(()))),

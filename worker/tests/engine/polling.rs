@@ -5,7 +5,7 @@ use std::{io::Write, time::Duration};
 use roomd_wire::SocketIoConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{Cluster, Worker, eventually, get, options, post, read_reply, read_to_end, run};
+use crate::harness::{Cluster, LARGE, Worker, eventually, get, options, post, read_reply, read_to_end, run};
 
 fn query(sid: &str) -> String {
     format!("EIO=4&transport=polling&sid={sid}")
@@ -225,15 +225,38 @@ fn http_1_0_and_unix_sockets_are_served() {
 fn an_answer_that_nobody_reads_is_not_kept() {
     run(|| async {
         let cluster = Cluster::new();
-        let options = SocketIoConfig { ping_interval_ms: 150, ping_timeout_ms: 150, ..options() };
+        let mut options = SocketIoConfig { ping_interval_ms: 150, ping_timeout_ms: 150, ..options() };
+        options.max_queue_bytes = 2 * LARGE as u64;
         let worker = cluster.worker(0, options).await;
         let sid = worker.handshake().await;
-        // More than the system takes.
-        worker.post(&query(&sid), "4big 50000000").await;
+        worker.post(&query(&sid), &format!("4big {LARGE}")).await;
         let mut poll = worker.connect().await;
         poll.write_all(get(&query(&sid)).as_bytes()).await.unwrap();
         eventually("the connection has ended", || cluster.all_closed()).await;
         assert_eq!(worker.heard().last().map(String::as_str), Some("closed ping timeout"));
+    });
+}
+
+#[test]
+fn a_file_is_sent_as_long_as_it_is_read() {
+    run(|| async {
+        let cluster = Cluster::new();
+        let options = SocketIoConfig { ping_interval_ms: 150, ping_timeout_ms: 150, ..options() };
+        let worker = cluster.worker(0, options).await;
+        let asked = || async {
+            let mut client = worker.connect().await;
+            client.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+            client
+        };
+        let mut slow = asked().await;
+        let (mut read, mut buffer) = (0, vec![0; LARGE / 20]);
+        while let bytes @ 1.. = slow.read(&mut buffer).await.unwrap() {
+            read += bytes;
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        assert!(read > LARGE, "{read}");
+        let _silent = asked().await;
+        eventually("the connection has ended", || cluster.all_closed()).await;
     });
 }
 
