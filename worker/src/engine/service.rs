@@ -22,6 +22,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// The body of an application's answer.
 pub type ServiceBody = UnsyncBoxBody<Bytes, BoxError>;
 
+type Find = dyn Fn(&Parts) -> Option<Response<Bytes>>;
 type Answering = Pin<Box<dyn Future<Output = Response<ServiceBody>>>>;
 
 /// The application's own HTTP. A request has the client's [`roomd_wire::PeerAddress`] among its extensions.
@@ -31,7 +32,7 @@ pub struct HttpService(Kind);
 #[derive(Clone)]
 enum Kind {
     Tower(Rc<dyn Fn(Request<Incoming>) -> Answering>),
-    Files(Rc<dyn Fn(&Parts) -> Option<Response<Bytes>>>),
+    Files(Rc<Find>),
 }
 
 impl HttpService {
