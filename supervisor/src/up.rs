@@ -19,6 +19,7 @@ use crate::{
 /// Runs the cluster until it is stopped.
 pub fn up(sources: Sources) -> Result<(), Failure> {
     let config = sources.load()?;
+    let sources = sources.with_the_file_named();
     // One thread for all that the supervisor does; the hub has its own.
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
     runtime.block_on(tokio::task::LocalSet::new().run_until(run(sources, config)))

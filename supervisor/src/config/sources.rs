@@ -128,6 +128,12 @@ impl Sources {
         }
     }
 
+    /// The same, with the file that was found as one that must be there: were it gone at a reload, the defaults would apply unsaid.
+    pub fn with_the_file_named(mut self) -> Sources {
+        self.flags.config = self.file();
+        self
+    }
+
     /// Checks the file alone, so that nothing in it is covered by a flag or a variable.
     pub fn check(&self) -> Result<(), Problems> {
         let places = ["RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR", "TMPDIR"];

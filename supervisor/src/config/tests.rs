@@ -374,6 +374,19 @@ fn a_file_of_the_default_name_that_cannot_be_read_is_not_passed_over() {
 }
 
 #[test]
+fn a_reload_does_not_take_the_defaults_for_a_file_that_has_gone() {
+    let here = folder("");
+    let named = sources(here.path(), &[]).with_the_file_named();
+    named.load().unwrap();
+    std::fs::remove_file(here.path().join("cluster.toml")).unwrap();
+    assert!(named.load().unwrap_err().to_string().contains("cannot read cluster.toml"));
+    // Started without one, a reload takes one that has come.
+    let none = sources(here.path(), &[]).with_the_file_named();
+    std::fs::write(here.path().join("cluster.toml"), "[cluster]\nhost = 7").unwrap();
+    assert_eq!(none.load().unwrap().host, 7);
+}
+
+#[test]
 fn commands_look_for_the_control_socket_where_up_puts_it() {
     let folder = folder("[cluster]\ncontrol = \"run/c.sock\"");
     let mut sources = sources(folder.path(), &[("XDG_RUNTIME_DIR", "/run/user/1")]);
