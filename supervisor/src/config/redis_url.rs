@@ -79,8 +79,8 @@ pub fn from_host_and_port(host: Option<&str>, port: Option<&str>) -> Option<Resu
         (host, port) => (host.unwrap_or(DEFAULT_HOST), port.unwrap_or("6379")),
     };
     let port = port.rsplit_once(':').filter(|_| port.contains("://")).map_or(port, |(_, number)| number);
-    if port.parse::<u16>().is_err() {
-        return Some(Err("REDIS_PORT is no port: give a number such as 6379".into()));
+    if port.parse::<u16>().map_or(true, |port| port == 0) {
+        return Some(Err(format!("REDIS_PORT `{port}` is no port: give a number such as 6379")));
     }
     let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_string() };
     let url = format!("redis://{host}:{port}");
@@ -153,7 +153,9 @@ mod tests {
         assert_eq!(url(Some("::1"), Some("7000")).as_deref(), Some("redis://[::1]:7000"));
         assert_eq!(url(None, Some("tcp://10.0.0.1:6379")), None);
         assert_eq!(url(Some("redis"), Some("tcp://10.0.0.1:6380")).as_deref(), Some("redis://redis:6380"));
-        assert!(from_host_and_port(None, Some("x")).unwrap().is_err());
+        for bad in ["x", "0", "70000", "tcp://a:x"] {
+            assert!(from_host_and_port(Some("redis"), Some(bad)).unwrap().unwrap_err().contains("is no port"), "{bad}");
+        }
         assert!(from_host_and_port(Some("a b"), None).unwrap().is_err());
     }
 }

@@ -52,9 +52,9 @@ pub enum SuperviseError {
         reason: String,
     },
     /// The system refused something that the supervisor cannot do without.
-    #[error("{what}: {error}")]
+    #[error("could not {what}: {error}")]
     System {
-        /// What it was for.
+        /// What it was for, behind "could not".
         what: &'static str,
         /// What the system said.
         error: std::io::Error,
