@@ -1,14 +1,15 @@
 //! What the control socket and the admin listener ask of the supervise loop.
 //!
 //! One task decides: everything that wants to know or to change something sends a [`Command`] over [`Commands`] and waits
-//! for the answer. The loop may answer at once (`Status`, `Kill`, `Stop`) or when the thing is done (`Reload`, `Scale`);
+//! for the answer. The loop may answer at once (`Status`, `Kill`, `Stop`) or when the thing is done (`Reload`, `Scale`, `Publish`);
 //! an answer that nobody waits for any more is dropped.
 
 use roomd_wire::Slot;
+use roomd_worker::bus::PublishError;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::status::Status;
+use crate::{emit::Publication, status::Status};
 
 /// How many commands may wait for the loop. Its senders are few and wait for their answers.
 pub const COMMANDS_WAITING: usize = 32;
@@ -36,6 +37,15 @@ pub enum Command {
         /// The answer.
         reply: Reply<Result<Killed, CommandError>>,
     },
+    /// Publish an order to clients. Answered when the bus has taken it.
+    Publish(Publication, Reply<Result<(), CommandError>>),
+}
+
+/// An order to clients is published.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Published {
+    /// True: what is not published is an error.
+    pub published: bool,
 }
 
 /// A reload is done.
@@ -115,6 +125,9 @@ pub enum CommandError {
         /// How many more there are.
         others: usize,
     },
+    /// The bus did not take an order to clients.
+    #[error("failed to {0}: `roomd status` shows how the bus is")]
+    Publish(PublishError),
     /// The supervise loop has ended.
     #[error("the supervisor has ended")]
     Gone,
@@ -131,6 +144,9 @@ impl CommandError {
             CommandError::Stopping => "stopping",
             CommandError::NewWorkerFailed { .. } => "new_worker_failed",
             CommandError::Config { .. } => "config",
+            CommandError::Publish(PublishError::Down(_)) => "bus_down",
+            CommandError::Publish(PublishError::Full) => "bus_full",
+            CommandError::Publish(PublishError::Unconfirmed(_)) => "unconfirmed",
             CommandError::Gone => "gone",
         }
     }
@@ -174,6 +190,11 @@ impl Commands {
     /// Signals one worker.
     pub async fn kill(&self, slot: Slot, signal: nix::sys::signal::Signal) -> Result<Killed, CommandError> {
         self.ask(|reply| Command::Kill { slot, signal, reply }).await?
+    }
+
+    /// Publishes an order to clients.
+    pub async fn publish(&self, what: Publication) -> Result<Published, CommandError> {
+        self.ask(|reply| Command::Publish(what, reply)).await?.map(|()| Published { published: true })
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, CommandError> {

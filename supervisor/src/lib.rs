@@ -4,7 +4,7 @@
 //! run ─► cli ─┬─ up ──────► config ─► control, admin, listeners ─► supervise ─► slots ─► workers
 //!             ├─ worker ──► roomd_worker
 //!             ├─ check ───► config
-//!             └─ status, reload, scale, stop, kill, wait ─► control (client)
+//!             └─ status, reload, scale, stop, kill, wait, emit, sockets ─► control (client)
 //! ```
 //!
 //! [`up()`] binds everything first (control socket, admin listener, public listeners), then hands over to the supervise loop,
@@ -18,6 +18,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod control;
+pub mod emit;
 pub mod hub;
 mod last_words;
 pub mod lead;

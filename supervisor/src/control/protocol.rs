@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::emit::{Kind, MAX_ORDER_BYTES};
+
 /// Version of the lines below. Both sides name theirs in each line; fields that are added do not raise it.
 pub const VERSION: u16 = 1;
 
-/// The longest request line, its line feed included.
-pub const MAX_REQUEST_BYTES: usize = 4 * 1024;
+/// The longest request line, its line feed included: an order of the largest size, every byte of which may need escaping.
+pub const MAX_REQUEST_BYTES: usize = 2 * MAX_ORDER_BYTES + 4 * 1024;
 
 /// The longest answer line: a status of 1024 workers, each with its last words, stays below.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
@@ -32,6 +34,13 @@ pub enum Ask {
         slot: u16,
         /// The signal's name or number: `KILL`, `SIGKILL`, `9`.
         signal: String,
+    },
+    /// Publish an order to clients.
+    Publish {
+        /// What is ordered.
+        order: Kind,
+        /// The order itself, a JSON object: as text, so that the admin listener and this socket read the same.
+        body: String,
     },
 }
 

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     cli::parse_signal,
     command::{CommandError, Commands},
+    emit,
     places::Places,
 };
 
@@ -139,6 +140,10 @@ async fn carry_out(ask: Ask, commands: &Commands) -> Outcome {
         Ask::Kill { slot, signal } => match parse_signal(&signal) {
             Ok(signal) => outcome(commands.kill(Slot(slot), signal).await),
             Err(message) => refusal("bad_request", &message),
+        },
+        Ask::Publish { order, body } => match emit::read(order, &body) {
+            Ok(publication) => outcome(commands.publish(publication).await),
+            Err(error) => refusal("bad_request", &error.to_string()),
         },
     }
 }

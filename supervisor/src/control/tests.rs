@@ -8,11 +8,13 @@ use std::{
 
 use nix::sys::signal::Signal;
 use roomd_wire::Slot;
+use roomd_worker::bus::PublishError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::{
-    command::{Command, CommandError, Commands, Killed, Reloaded, Scaled},
+    command::{Command, CommandError, Commands, Killed, Published, Reloaded, Scaled},
+    emit::{Kind, MAX_ORDER_BYTES},
     status::{Status, sample},
 };
 
@@ -30,6 +32,10 @@ async fn answer(mut commands: tokio::sync::mpsc::Receiver<Command>) {
             Command::Kill { slot: Slot(0), signal: Signal::SIGKILL, reply } => {
                 drop(reply.send(Ok(Killed { pid: 4711 })))
             }
+            Command::Publish(what, reply) => drop(reply.send(match what.channel.as_str() {
+                "socket.io#/down#" => Err(CommandError::Publish(PublishError::Down("refused".into()))),
+                _ => Ok(()),
+            })),
             Command::Kill { slot, reply, .. } => drop(reply.send(Err(CommandError::NoSuchSlot { slot, slots: 2 }))),
         }
     }
@@ -61,6 +67,12 @@ async fn every_command_goes_there_and_back() {
         let killed: Killed = client.ask(Ask::Kill { slot: 0, signal: signal.into() }).await.unwrap();
         assert_eq!(killed.pid, 4711);
     }
+    // The largest order, of bytes that take two each in the request line.
+    let mut body = "{\"event\":\"x\",\"args\":[\"".to_owned();
+    body.push_str(&"\\\\".repeat((MAX_ORDER_BYTES - body.len() - 3) / 2));
+    body.push_str("\"]}");
+    let published: Published = client.ask(Ask::Publish { order: Kind::Emit, body }).await.unwrap();
+    assert!(published.published);
     client.ask::<()>(Ask::Stop).await.unwrap();
 
     // The connection ends with the process, not with the server.
@@ -97,6 +109,12 @@ async fn refusals_come_as_sentences() {
         ),
         (Ask::Kill { slot: 0, signal: "KIL".into() }, "bad_request", "did you mean KILL?"),
         (Ask::Scale { workers: 0 }, "bad_request", "from 1 to 1024"),
+        (Ask::Publish { order: Kind::Disconnect, body: "{}".into() }, "bad_request", "nor is `all` set"),
+        (
+            Ask::Publish { order: Kind::Emit, body: r#"{"event":"x","namespace":"/down"}"#.into() },
+            "bus_down",
+            "failed to publish: the bus is down (refused): `roomd status` shows",
+        ),
     ];
     for (ask, expected, words) in cases {
         match client.ask::<serde_json::Value>(ask).await.unwrap_err() {
@@ -126,7 +144,7 @@ async fn bytes_that_are_no_request_are_refused_and_bounded() {
         (b"{\"v\":2,\"command\":\"dance\"}\n", "speaks version 1"),
         (b"{\"v\":1,\"command\":\"dance\"}\n", "unknown variant `dance`"),
         (b"{\"v\":1,\"command\":\"scale\",\"workers\":70000}\n", "bad_request"),
-        (&too_long, "at most 4096 bytes"),
+        (&too_long, "at most 2004096 bytes"),
     ];
     for (bytes, expected) in cases {
         let answer = raw(&running.path, bytes).await;

@@ -1,17 +1,19 @@
-//! The supervisor's own look at the bus.
+//! The supervisor's own access to the bus.
 
 use std::{
     cell::Cell,
+    future::Future,
     io,
     time::{Duration, Instant, SystemTime},
 };
 
 use roomd_wire::{BusConfig, BusHealth, WorkerId};
-use roomd_worker::bus::{BusMonitor, HealthTiming};
+use roomd_worker::bus::{BusMonitor, HealthTiming, PublishError};
 use tokio::sync::watch;
 
 use crate::{
     config::redact_redis_url,
+    emit::Publication,
     hub::HubHandle,
     status::{BusKind, BusState, BusStatus},
 };
@@ -48,6 +50,11 @@ impl BusWatch {
     /// Told when the bus comes up or goes down.
     pub fn changes(&self) -> watch::Receiver<BusHealth> {
         self.monitor.changes()
+    }
+
+    /// Publishes what was ordered from outside.
+    pub fn publish(&self, what: Publication) -> impl Future<Output = Result<(), PublishError>> + use<> {
+        self.monitor.publish(what.channel, what.payload)
     }
 
     /// Something has changed: from now on it is as it is.

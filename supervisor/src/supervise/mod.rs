@@ -394,6 +394,10 @@ impl Supervisor {
                 drop(reply.send(Ok(())));
             }
             Command::Kill { slot, signal, reply } => drop(reply.send(self.kill(slot, signal))),
+            Command::Publish(what, reply) => {
+                let published = self.bus.publish(what);
+                spawn_local(async move { reply.send(published.await.map_err(CommandError::Publish)) });
+            }
         }
     }
 

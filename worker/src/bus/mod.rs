@@ -23,5 +23,5 @@ mod report;
 pub use embedded::EmbeddedBus;
 pub use health::{Health, HealthAction, HealthTiming};
 pub use interface::{Bus, BusCounters, BusError, BusHandler, LocalFuture, Routing};
-pub use monitor::BusMonitor;
+pub use monitor::{BusMonitor, PublishError};
 pub use redis::{RedisBus, RedisError};

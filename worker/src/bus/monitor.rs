@@ -1,23 +1,54 @@
-//! The supervisor's own look at the bus: a bus of its own that nothing is published on, for its health alone. What it finds
-//! is in the log, once for the host; workers find the same, each for itself, and report it.
+//! The supervisor's own access to the bus: for its health, and to publish what is ordered from outside of the workers. What it
+//! finds is in the log, once for the host; workers find the same, each for itself, and report it.
 
 use std::{future::Future, io, os::fd::OwnedFd, pin::Pin, rc::Rc, thread};
 
 use bytes::Bytes;
 use roomd_wire::BusHealth;
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::{LocalSet, spawn_local},
+};
 
-use super::{BusHandler, EmbeddedBus, HealthTiming, RedisBus};
+use super::{Bus, BusError, BusHandler, EmbeddedBus, HealthTiming, LocalFuture, RedisBus};
+
+/// How many messages may wait for the thread; who publishes more waits.
+const POSTS_WAITING: usize = 32;
 
 /// Checks the bus for as long as it lives, on a thread of its own: a supervisor that is busy does not make the bus look
 /// slow.
 pub struct BusMonitor {
     health: watch::Receiver<BusHealth>,
+    posts: mpsc::Sender<Post>,
     /// Dropped with the monitor, which ends the thread.
     _stop: oneshot::Sender<()>,
 }
 
 type Driver = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A bus, its health, and the future that drives it.
+type Made = (Rc<dyn Bus>, watch::Receiver<BusHealth>, Driver);
+
+/// A message for the bus, and who waits for word of it.
+struct Post {
+    channel: String,
+    payload: Vec<u8>,
+    reply: oneshot::Sender<Result<(), PublishError>>,
+}
+
+/// Why a message is not published, or may not be.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The bus is away: nothing was published.
+    #[error("publish: the bus is down ({0})")]
+    Down(String),
+    /// Nothing was published.
+    #[error("publish: the bus does not keep up with what it is given")]
+    Full,
+    /// The bus took it, but then gave no sign of life: it may be published or not.
+    #[error("learn whether the bus has published it ({0})")]
+    Unconfirmed(String),
+}
 
 /// Tells the log; others read the watch channel.
 struct Log {
@@ -41,7 +72,8 @@ impl BusMonitor {
     pub fn embedded(stream: OwnedFd, timing: HealthTiming) -> io::Result<Self> {
         Self::start(move || {
             let (bus, driver) = EmbeddedBus::new(stream, timing, Rc::new(Log { bus: "embedded" }))?;
-            Ok((bus.health_changes(), Box::pin(driver) as Driver))
+            let health = bus.health_changes();
+            Ok((bus as Rc<dyn Bus>, health, Box::pin(driver) as Driver))
         })
     }
 
@@ -49,7 +81,8 @@ impl BusMonitor {
     pub fn redis(url: String, timing: HealthTiming) -> io::Result<Self> {
         Self::start(move || {
             let (bus, driver) = RedisBus::new(&url, timing, Rc::new(Log { bus: "redis" })).map_err(io::Error::other)?;
-            Ok((bus.health_changes(), Box::pin(driver) as Driver))
+            let health = bus.health_changes();
+            Ok((bus as Rc<dyn Bus>, health, Box::pin(driver) as Driver))
         })
     }
 
@@ -63,18 +96,33 @@ impl BusMonitor {
         self.health.clone()
     }
 
-    fn start(
-        make: impl FnOnce() -> io::Result<(watch::Receiver<BusHealth>, Driver)> + Send + 'static,
-    ) -> io::Result<Self> {
+    /// Publishes, and says so once the bus has answered a question that it was asked right after. Messages go out in the order
+    /// in which the futures are first polled.
+    pub fn publish(
+        &self,
+        channel: String,
+        payload: Vec<u8>,
+    ) -> impl Future<Output = Result<(), PublishError>> + use<> {
+        let posts = self.posts.clone();
+        async move {
+            let (reply, answer) = oneshot::channel();
+            let ended = || PublishError::Down("its thread has ended".to_owned());
+            posts.send(Post { channel, payload, reply }).await.map_err(|_| ended())?;
+            answer.await.map_err(|_| ended())?
+        }
+    }
+
+    fn start(make: impl FnOnce() -> io::Result<Made> + Send + 'static) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel::<()>();
+        let (posts, waiting) = mpsc::channel(POSTS_WAITING);
         let (made, result) = std::sync::mpsc::sync_channel(1);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("bus-monitor".into()).spawn(move || {
-            runtime.block_on(async {
-                let driver = match make() {
-                    Ok((health, driver)) => {
+            LocalSet::new().block_on(&runtime, async {
+                let (bus, driver) = match make() {
+                    Ok((bus, health, driver)) => {
                         let _ = made.send(Ok(health));
-                        driver
+                        (bus, driver)
                     }
                     Err(error) => {
                         let _ = made.send(Err(error));
@@ -82,12 +130,49 @@ impl BusMonitor {
                     }
                 };
                 tokio::select! {
-                    () = driver => {}
+                    () = async { tokio::join!(driver, publish_all(bus, waiting)); } => {}
                     _ = stopped => {}
                 }
             });
         })?;
         let health = result.recv().map_err(|_| io::Error::other("the bus monitor's thread ended at once"))??;
-        Ok(BusMonitor { health, _stop: stop })
+        Ok(BusMonitor { health, posts, _stop: stop })
     }
+}
+
+async fn publish_all(bus: Rc<dyn Bus>, mut posts: mpsc::Receiver<Post>) {
+    while let Some(Post { channel, payload, reply }) = posts.recv().await {
+        match publish(&*bus, &channel, &payload) {
+            // Who waits for word may have given up.
+            Err(error) => drop(reply.send(Err(error))),
+            Ok(confirmed) => {
+                spawn_local(async move {
+                    let done = confirmed.await.map(drop).map_err(|error| {
+                        PublishError::Unconfirmed(match error {
+                            BusError::Down(reason) => reason,
+                            BusError::Full => "its connection broke".to_owned(),
+                            BusError::Timeout(within) => format!("no answer within {within:?}"),
+                        })
+                    });
+                    drop(reply.send(done));
+                });
+            }
+        }
+    }
+}
+
+/// Publishes, and asks the bus for something behind it on the same connection: its answer means that the message was taken.
+fn publish(bus: &dyn Bus, channel: &str, payload: &[u8]) -> Result<LocalFuture<Result<u64, BusError>>, PublishError> {
+    let health = bus.health();
+    if !health.up {
+        return Err(PublishError::Down(health.reason));
+    }
+    let dropped = bus.counters().dropped;
+    bus.publish(channel, payload);
+    if bus.counters().dropped != dropped {
+        return Err(PublishError::Full);
+    }
+    let confirmed = bus.count_subscribers(channel);
+    bus.flush();
+    Ok(confirmed)
 }
