@@ -99,6 +99,7 @@ fn carry_out<M, A: MakeApp<M>>(asked: Asked, app: A) -> Result<ExitCode, Failure
         Asked::Scale { place, workers } => client(place, async |place| cli::scale(place, workers).await),
         Asked::Stop(place) => client(place, cli::stop),
         Asked::Kill { place, slot, signal } => client(place, async |place| cli::kill(place, slot, signal).await),
+        Asked::Order { place, order } => client(place, async |place| cli::order(place, order).await),
         Asked::Wait { place, timeout } => client(place, async |place| cli::wait(place, timeout).await),
     }
     .map(|()| ExitCode::SUCCESS)

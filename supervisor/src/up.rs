@@ -45,7 +45,7 @@ async fn run(sources: Sources, config: Config) -> Result<(), Failure> {
     let mut services = JoinSet::new();
     services.spawn_local(control::serve(control, commands.clone()));
     if let Some(admin) = admin {
-        services.spawn_local(admin.serve(commands));
+        services.spawn_local(admin.serve(commands, config.admin_token.clone()));
     }
     let started_with = config.clone();
     let cluster = Cluster {

@@ -25,6 +25,7 @@ use tokio::{
 };
 
 use crate::{
+    config::TOKEN_VARIABLE,
     last_words::LastWords,
     logging::{self, Style},
     slot::Exit,
@@ -93,6 +94,8 @@ impl Program {
         let mut child = Command::new(&self.executable)
             .arg0(OsStr::new("roomd"))
             .arg("worker")
+            // An application has no use for it, and its children even less.
+            .env_remove(TOKEN_VARIABLE)
             .env(logging::STYLE_VARIABLE, Style::of_process().as_str())
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::piped())

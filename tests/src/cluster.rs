@@ -24,6 +24,7 @@ pub struct ClusterBuilder {
     inside: Vec<String>,
     config: String,
     listen: Option<&'static str>,
+    admin: &'static str,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     log: Option<Stdio>,
@@ -55,6 +56,7 @@ impl Cluster {
             inside: Vec::new(),
             config: String::new(),
             listen: Some("127.0.0.1:0"),
+            admin: "127.0.0.1:0",
             arguments: vec!["--workers".into(), workers.to_string()],
             environment: Vec::new(),
             log: None,
@@ -210,6 +212,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// With the admin listener at this address instead of loopback.
+    pub fn admin(mut self, address: &'static str) -> Self {
+        self.admin = address;
+        self
+    }
+
     /// Run by another command, as `sh -c …` runs what follows as `"$@"`. The process must stay or end with that command's.
     pub fn inside(mut self, command: &[&str]) -> Self {
         self.inside = command.iter().map(|&word| word.to_owned()).collect();
@@ -254,7 +262,7 @@ impl ClusterBuilder {
         let mut words = self.inside.iter().map(Path::new).chain([self.program.as_path()]);
         let process = Command::new(words.next().unwrap())
             .args(words)
-            .args(["up", "--admin", "127.0.0.1:0"])
+            .args(["up", "--admin", self.admin])
             .args(self.listen.iter().flat_map(|address| ["--listen", address]))
             .arg("--config")
             .arg(config)

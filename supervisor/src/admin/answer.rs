@@ -1,4 +1,4 @@
-//! What each path answers.
+//! What each path answers that tells something.
 
 use hyper::{Method, Request, Response, StatusCode, header};
 
@@ -6,7 +6,7 @@ use super::metrics;
 use crate::status::{ClusterState, Status};
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
+pub const JSON: &str = "application/json";
 
 /// A path that there is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,7 +32,7 @@ impl Page {
 /// What a request is told without asking the supervise loop: that it asks for nothing there is.
 pub fn refusal<B>(request: &Request<B>) -> Option<Response<String>> {
     if Page::at(request.uri().path()).is_none() {
-        let body = "not found: there are /healthz, /readyz, /status and /metrics\n";
+        let body = "not found: there are /healthz, /readyz, /status and /metrics; and to POST to /emit, /sockets/join, /sockets/leave and /sockets/disconnect\n";
         return Some(respond(StatusCode::NOT_FOUND, TEXT, body.into()));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -85,7 +85,8 @@ fn ignores_bus(query: &str) -> bool {
     query.split('&').any(|pair| pair == "bus=ignore")
 }
 
-fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response<String> {
+/// An answer.
+pub fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response<String> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -20,8 +21,17 @@ use tokio::{
     time::timeout,
 };
 
-use super::answer;
-use crate::{command::Commands, places::Places, status::Status};
+use super::{
+    answer,
+    order::{self, Guard},
+};
+use crate::{
+    command::Commands,
+    config::Token,
+    emit::{self, Kind, MAX_ORDER_BYTES},
+    places::Places,
+    status::Status,
+};
 
 /// Connections at once; for one more, the one that is open for longest is ended.
 const MAX_CONNECTIONS: usize = 64;
@@ -37,6 +47,9 @@ const MAX_HEAD_BYTES: usize = 8 * 1024;
 
 /// How long the supervise loop may take to tell its status.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long the body of an order may take.
+const BODY: Duration = Duration::from_secs(10);
 
 /// The admin endpoints' listener.
 #[derive(Debug)]
@@ -87,8 +100,9 @@ impl Admin {
         self.address
     }
 
-    /// Answers until it is dropped.
-    pub async fn serve(self, commands: Commands) -> io::Result<()> {
+    /// Answers until it is dropped. Who orders something must show the token, if there is one.
+    pub async fn serve(self, commands: Commands, token: Option<Token>) -> io::Result<()> {
+        let guard = Arc::new(Guard { token, loopback: self.address.ip().to_canonical().is_loopback() });
         let places = Places::new(MAX_CONNECTIONS);
         let mut connections = JoinSet::new();
         loop {
@@ -104,9 +118,9 @@ impl Admin {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let (commands, places) = (commands.clone(), places.clone());
+                    let (commands, guard, places) = (commands.clone(), Arc::clone(&guard), places.clone());
                     connections.spawn(async move {
-                        connection(stream, commands, &places).await;
+                        connection(stream, commands, guard, &places).await;
                         drop(place);
                     });
                 }
@@ -120,15 +134,15 @@ impl Admin {
     }
 }
 
-async fn connection(stream: TcpStream, commands: Commands, places: &Places) {
+async fn connection(stream: TcpStream, commands: Commands, guard: Arc<Guard>, places: &Places) {
     let answering = Arc::new(AtomicBool::new(false));
     let service = service_fn({
         let answering = Arc::clone(&answering);
         move |request| {
-            let (commands, answering) = (commands.clone(), Arc::clone(&answering));
+            let (commands, guard, answering) = (commands.clone(), Arc::clone(&guard), Arc::clone(&answering));
             async move {
                 answering.store(true, Relaxed);
-                let answer = serve_one(request, commands).await;
+                let answer = serve_one(request, commands, &guard).await;
                 answering.store(false, Relaxed);
                 answer
             }
@@ -159,12 +173,33 @@ async fn connection(stream: TcpStream, commands: Commands, places: &Places) {
     }
 }
 
-async fn serve_one(request: Request<Incoming>, commands: Commands) -> Result<Response<String>, Infallible> {
+async fn serve_one(
+    request: Request<Incoming>,
+    commands: Commands,
+    guard: &Guard,
+) -> Result<Response<String>, Infallible> {
+    if let Some(kind) = order::kind_at(request.uri().path()) {
+        return Ok(match guard.refusal(&request) {
+            Some(refusal) => refusal,
+            None => carry_out(kind, request.into_body(), &commands).await.unwrap_or_else(|refusal| refusal),
+        });
+    }
     if let Some(refusal) = answer::refusal(&request) {
         return Ok(refusal);
     }
     let status: Option<Status> = timeout(ANSWER, commands.status()).await.ok().and_then(Result::ok);
     Ok(answer::answer(&request, status.as_ref()))
+}
+
+/// Reads an order and has it carried out. Either way what comes of it is the answer.
+async fn carry_out(kind: Kind, body: Incoming, commands: &Commands) -> Result<Response<String>, Response<String>> {
+    let body = match timeout(BODY, Limited::new(body, MAX_ORDER_BYTES).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(order::too_long()),
+        _ => return Err(order::no_body()),
+    };
+    let publication = emit::read(kind, &String::from_utf8_lossy(&body)).map_err(|error| order::mistaken(&error))?;
+    Ok(order::outcome(timeout(ANSWER, commands.publish(publication)).await.ok()))
 }
 
 #[cfg(test)]
@@ -173,19 +208,37 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::{command::Command, status::sample};
+    use crate::{
+        command::{Command, CommandError},
+        status::sample,
+    };
+    use roomd_worker::bus::PublishError;
 
     async fn running() -> SocketAddr {
+        running_with(None).await
+    }
+
+    async fn running_with(token: Option<&str>) -> SocketAddr {
         let admin = Admin::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = admin.address();
         let (commands, mut receiver) = Commands::channel();
         tokio::spawn(async move {
             while let Some(command) = receiver.recv().await {
-                let Command::Status(reply) = command else { continue };
-                drop(reply.send(sample()));
+                match command {
+                    Command::Status(reply) => drop(reply.send(sample())),
+                    Command::Publish(what, reply) => {
+                        let down = what.channel.starts_with("socket.io#/down#");
+                        let outcome = match down {
+                            true => Err(CommandError::Publish(PublishError::Down("refused".into()))),
+                            false => Ok(()),
+                        };
+                        drop(reply.send(outcome));
+                    }
+                    _ => {}
+                }
             }
         });
-        tokio::spawn(admin.serve(commands));
+        tokio::spawn(admin.serve(commands, token.map(|token| token.parse().unwrap())));
         address
     }
 
@@ -214,6 +267,59 @@ mod tests {
         let post =
             raw(address, b"POST /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
         assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD"), "{post}");
+    }
+
+    async fn post(address: SocketAddr, target: &str, headers: &str, body: &str) -> String {
+        let length = body.len();
+        let head =
+            format!("POST {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n");
+        raw(address, format!("{head}content-length: {length}\r\n{headers}\r\n{body}").as_bytes()).await
+    }
+
+    #[tokio::test]
+    async fn orders_are_carried_out_or_refused_with_the_reason() {
+        let address = running().await;
+        for (target, body, status, words) in [
+            ("/emit", r#"{"event":"x"}"#, 202, r#"{"published":true}"#),
+            ("/sockets/join", r#"{"rooms":["n"],"in":["r"]}"#, 202, r#"{"published":true}"#),
+            ("/sockets/leave", r#"{"rooms":["n"],"in":["r"]}"#, 202, r#"{"published":true}"#),
+            ("/sockets/disconnect", r#"{"in":["r"]}"#, 202, r#"{"published":true}"#),
+            ("/sockets/disconnect", "{}", 400, r#"{"error":"neither does `in` name a room"#),
+            ("/emit", r#"{"event":"x","rooms":[]}"#, 400, r#"{"error":"unknown key `rooms`"#),
+            ("/emit", "\u{0}", 400, r#"{"error":"the order is no JSON object"#),
+            ("/emit", r#"{"event":"x","namespace":"/down"}"#, 503, "the bus is down (refused)"),
+            ("/emit/", "{}", 404, "/emit"),
+        ] {
+            let answer = post(address, target, "", body).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(words), "{body}: {answer}");
+        }
+        let foreign = post(address, "/emit", "origin: http://evil\r\n", r#"{"event":"x"}"#).await;
+        assert!(foreign.starts_with("HTTP/1.1 403 "), "{foreign}");
+        let get = raw(address, b"GET /emit HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        assert!(get.starts_with("HTTP/1.1 405 ") && get.contains("allow: POST"), "{get}");
+    }
+
+    #[tokio::test]
+    async fn a_body_in_chunks_is_bounded_too() {
+        let address = running().await;
+        let mut request =
+            b"POST /emit HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n".to_vec();
+        request.extend(b"transfer-encoding: chunked\r\n\r\n");
+        request.extend(format!("{:x}\r\n", MAX_ORDER_BYTES + 1).bytes());
+        request.resize(request.len() + MAX_ORDER_BYTES + 1, b' ');
+        let answer = raw(address, &request).await;
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn with_a_token_only_who_shows_it_may_order() {
+        let address = running_with(Some("0123456789abcdef")).await;
+        let order = r#"{"event":"x"}"#;
+        assert!(post(address, "/emit", "", order).await.starts_with("HTTP/1.1 401 "));
+        let shown = "authorization: Bearer 0123456789abcdef\r\norigin: http://elsewhere\r\n";
+        assert!(post(address, "/emit", shown, order).await.starts_with("HTTP/1.1 202 "));
+        let get = raw(address, b"GET /healthz HTTP/1.0\r\n\r\n").await;
+        assert!(get.starts_with("HTTP/1.0 200 "), "what only tells needs none: {get}");
     }
 
     #[tokio::test]

@@ -6,7 +6,11 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::Erro
 use nix::sys::signal::Signal;
 use roomd_balancer::ListenAddress;
 
-use super::{failure::Failure, parse_signal};
+use super::{
+    failure::Failure,
+    order::{EmitArguments, Order, Sockets},
+    parse_signal,
+};
 use crate::config::{self, Flags, OrOff, Workers};
 
 const ENVIRONMENT: &str = "\
@@ -57,6 +61,13 @@ pub enum Asked {
         place: Flags,
         /// For how long.
         timeout: Duration,
+    },
+    /// Publish an order to clients.
+    Order {
+        /// Where the control socket is.
+        place: Flags,
+        /// What is ordered.
+        order: Order,
     },
     /// Be a worker: started by the supervisor.
     Worker,
@@ -130,6 +141,11 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Emit an event to clients, of every host and every server on the same bus
+    Emit(EmitArguments),
+    /// Make sockets join or leave rooms, or disconnect them, of every host and every server on the same bus
+    #[command(subcommand)]
+    Sockets(Sockets),
     /// Be a worker (the supervisor starts them)
     #[command(hide = true)]
     Worker,
@@ -158,7 +174,7 @@ struct UpArguments {
 }
 
 #[derive(Args)]
-struct Place {
+pub(super) struct Place {
     /// The cluster's control socket [default: where `roomd up` puts it]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
@@ -188,8 +204,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, Fai
         Some(Command::Stop { place }) => Asked::Stop(place.flags()),
         Some(Command::Kill { slot, signal, place }) => Asked::Kill { place: place.flags(), slot, signal },
         Some(Command::Wait { timeout, place }) => Asked::Wait { place: place.flags(), timeout },
+        Some(Command::Emit(emit)) => ordered(emit.order()?),
+        Some(Command::Sockets(sockets)) => ordered(sockets.order()?),
         Some(Command::Worker) => Asked::Worker,
     })
+}
+
+fn ordered((place, order): (Place, Order)) -> Asked {
+    Asked::Order { place: place.flags(), order }
 }
 
 impl UpArguments {

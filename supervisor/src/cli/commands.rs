@@ -9,10 +9,10 @@ use std::{
 use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{failure::Failure, table::table};
+use super::{failure::Failure, order::Order, table::table};
 use crate::{
     application::AppShape,
-    command::{Killed, Reloaded, Scaled},
+    command::{Killed, Published, Reloaded, Scaled},
     config::{Flags, Sources},
     control::{Ask, Client, ClientError},
     status::{ClusterState, Status},
@@ -72,6 +72,13 @@ pub async fn kill(place: Flags, slot: u16, signal: Signal) -> Result<(), Failure
     let name = signal.as_str().trim_start_matches("SIG");
     let done: Killed = connect(place).await?.ask(Ask::Kill { slot, signal: name.into() }).await?;
     print(&format!("sent {name} to process {} of slot {slot}", done.pid));
+    Ok(())
+}
+
+/// Publishes an order to clients.
+pub async fn order(place: Flags, Order { kind, body }: Order) -> Result<(), Failure> {
+    let _: Published = connect(place).await?.ask(Ask::Publish { order: kind, body }).await?;
+    print("published");
     Ok(())
 }
 

@@ -1,11 +1,12 @@
 //! The command line: what was asked for, who carries it out, and what the process exits with.
 //!
-//! `args` reads it, `failure` has the exit codes, `commands` are the clients of the control socket, `table` is what
+//! `args` reads it (`order` what is for clients), `failure` has the exit codes, `commands` are the clients of the control socket, `table` is what
 //! `roomd status` shows to people.
 
 mod args;
 mod commands;
 mod failure;
+mod order;
 mod signal;
 mod table;
 #[cfg(test)]
@@ -13,7 +14,8 @@ mod table;
 mod tests;
 
 pub use args::{Asked, parse};
-pub use commands::{check, kill, print, reload, scale, show, status, stop, wait};
+pub use commands::{check, kill, order, print, reload, scale, show, status, stop, wait};
 pub use failure::Failure;
+pub use order::Order;
 pub use signal::parse_signal;
 pub use table::table;

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use super::{Asked, Failure, commands::not_ready, parse, table};
 use crate::{
     config::{OrOff, Workers},
+    emit::Kind,
     status::{BusState, ClusterState, sample},
 };
 
@@ -47,6 +49,93 @@ fn every_command_is_understood() {
         matches!(asked("wait --timeout 500ms").unwrap(), Asked::Wait { timeout, .. } if timeout == Duration::from_millis(500))
     );
     assert!(matches!(asked("worker").unwrap(), Asked::Worker));
+}
+
+fn order(words: &[&str]) -> (Kind, serde_json::Value) {
+    match parse(["roomd"].iter().chain(words).map(Into::into)).unwrap() {
+        Asked::Order { order, .. } => (order.kind, serde_json::from_str(&order.body).unwrap()),
+        other => panic!("{words:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn what_is_for_clients_becomes_an_order() {
+    for (words, kind, body) in [
+        (
+            &["emit", "x"][..],
+            Kind::Emit,
+            json!({"namespace": "/", "event": "x", "args": [], "to": [], "except": [], "volatile": false}),
+        ),
+        (
+            &[
+                "emit",
+                "x",
+                "5",
+                "five",
+                "\"5\"",
+                "{\"a\": [1]}",
+                "null",
+                "-5",
+                "",
+                "{\"a\":",
+                "--namespace",
+                "/chat",
+                "--to",
+                "a",
+                "--to",
+                "b",
+                "--except",
+                "c",
+                "--volatile",
+                "--control",
+                "s",
+            ],
+            Kind::Emit,
+            json!({
+                "namespace": "/chat", "event": "x", "args": [5, "five", "5", {"a": [1]}, null, -5, "", "{\"a\":"],
+                "to": ["a", "b"], "except": ["c"], "volatile": true
+            }),
+        ),
+        (
+            &["sockets", "join", "n", "m", "--in", "a", "--in", "b"],
+            Kind::Join,
+            json!({"namespace": "/", "in": ["a", "b"], "all": false, "rooms": ["n", "m"]}),
+        ),
+        (
+            &["sockets", "leave", "n", "--all", "--namespace", "/chat"],
+            Kind::Leave,
+            json!({"namespace": "/chat", "in": [], "all": true, "rooms": ["n"]}),
+        ),
+        (
+            &["sockets", "disconnect", "--in", "a", "--close"],
+            Kind::Disconnect,
+            json!({"namespace": "/", "in": ["a"], "all": false, "close": true}),
+        ),
+    ] {
+        assert_eq!(order(words), (kind, body), "{words:?}");
+    }
+}
+
+#[test]
+fn orders_that_could_mean_everybody_by_mistake_are_refused() {
+    for (line, words) in [
+        ("sockets disconnect", "--in <ROOM>"),
+        ("sockets disconnect --close", "--in <ROOM>"),
+        ("sockets disconnect --inn a", "'--in'"),
+        ("sockets disconnect --all --in a", "cannot be used with"),
+        ("sockets join --in a", "<ROOM>"),
+        ("sockets leave n", "--in <ROOM>"),
+        ("sockets disconect --all", "'disconnect'"),
+        ("emit", "<EVENT>"),
+        ("emit connect", "`event` cannot be \"connect\""),
+        ("emit x --namespace chat", "`namespace` cannot be \"chat\": it begins with a slash"),
+        ("emit x --too a", "'--to'"),
+    ] {
+        let told = usage_error(line);
+        assert!(told.contains(words), "{line}: {told}");
+    }
+    let empty = parse(["roomd", "sockets", "disconnect", "--in", ""].map(Into::into)).unwrap_err();
+    assert!(matches!(empty, Failure::Usage(told) if told == "a name in `in` is empty"));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::application::AppShape;
 use super::{
     problem::Problem,
     section::{Section, wrong_in_table},
+    token::Token,
     units::{Bytes, WithUnit},
     values::{Number, OneOrMany, Workers},
 };
@@ -19,8 +20,8 @@ use super::{
 pub struct File {
     /// `[cluster]`
     pub cluster: Cluster,
-    /// `[admin] listen`
-    pub admin_listen: Option<Spanned<String>>,
+    /// `[admin]`
+    pub admin: Admin,
     /// `[redis] url`
     pub redis_url: Option<Spanned<String>>,
     /// `[socketio]`
@@ -46,6 +47,15 @@ pub struct Cluster {
     pub trusted_proxies: Option<Spanned<OneOrMany>>,
     pub client_file: Option<Spanned<String>>,
     pub host: Option<Spanned<Number>>,
+}
+
+/// `[admin]`
+#[derive(Default, Debug)]
+#[allow(missing_docs)] // the keys are explained in cluster.toml
+pub struct Admin {
+    pub listen: Option<Spanned<String>>,
+    pub token: Option<Spanned<Token>>,
+    pub token_file: Option<Spanned<String>>,
 }
 
 /// `[socketio]`
@@ -97,7 +107,11 @@ impl File {
         section.finish(problems);
 
         let mut section = top.table("admin", problems);
-        let admin_listen = section.take("listen", problems);
+        let admin = Admin {
+            listen: section.take("listen", problems),
+            token: section.take("token", problems),
+            token_file: section.take("token_file", problems),
+        };
         section.finish(problems);
 
         let redis = top.place("redis");
@@ -125,7 +139,7 @@ impl File {
 
         let app = application(&mut top, app, problems);
         top.finish(problems);
-        File { cluster, admin_listen, redis_url, socketio, app }
+        File { cluster, admin, redis_url, socketio, app }
     }
 }
 

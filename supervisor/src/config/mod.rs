@@ -16,6 +16,7 @@ mod sources;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod token;
 mod types;
 mod units;
 mod validate;
@@ -24,7 +25,8 @@ mod values;
 pub use control_path::default_path;
 pub use problem::{Problem, Problems, nearest};
 pub use redis_url::{check as check_redis_url, redact as redact_redis_url};
-pub use sources::{DEFAULT_FILE, Environment, Flags, Sources};
+pub use sources::{DEFAULT_FILE, Environment, Flags, Sources, TOKEN_VARIABLE};
+pub use token::Token;
 pub use types::Config;
 pub use units::{parse_duration, show_duration};
 pub use values::{MAX_WORKERS, OrOff, Workers, parse_listen};

@@ -142,10 +142,12 @@ fn floor_char_boundary(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
-/// A line of the file as it may be shown: of one that may hold a Redis URL, and so a password, only the key. Asterisks keep the
+/// A line of the file as it may be shown: of one that may hold a Redis URL, and so a password, or a token, only the key. Asterisks keep the
 /// line's length, so that the caret stands right.
 fn without_passwords(line: &str) -> String {
-    if !["url", "redis:", "rediss:", "@"].iter().any(|word| line.contains(word)) {
+    let key = line.split('=').next().unwrap_or_default().trim().trim_start_matches('#');
+    let mistyped = nearest(key, ["token"]).is_some();
+    if !mistyped && !["url", "redis:", "rediss:", "@", "token"].iter().any(|word| line.contains(word)) {
         return line.into();
     }
     let is_key = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "_ \t#".contains(c));

@@ -20,6 +20,7 @@ use super::{
     file::File,
     problem::{Problem, Problems},
     redis_url,
+    token::Token,
     types::Config,
     validate,
     values::{OrOff, Workers, parse_listen},
@@ -27,6 +28,9 @@ use super::{
 
 /// The file that is read if it is there and no other is named.
 pub const DEFAULT_FILE: &str = "cluster.toml";
+
+/// The variable of the token. Workers are not given it.
+pub const TOKEN_VARIABLE: &str = "ROOMD_ADMIN_TOKEN";
 
 /// The largest file that is read: a configuration is far smaller, and `--config /dev/zero` should end.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -74,7 +78,7 @@ pub struct Named<T> {
     pub name: &'static str,
 }
 
-/// What flags and environment say together, flags first.
+/// What flags and environment say together, flags first. A token has no flag: it could be seen in the list of processes.
 #[derive(Debug)]
 #[allow(missing_docs)] // the same names as the flags
 pub struct Overrides {
@@ -83,6 +87,7 @@ pub struct Overrides {
     pub redis: Option<Named<OrOff<String>>>,
     pub admin: Option<Named<OrOff<SocketAddr>>>,
     pub control: Option<Named<PathBuf>>,
+    pub admin_token: Option<Token>,
 }
 
 impl Environment {
@@ -219,6 +224,7 @@ impl Overrides {
             control: flag(&flags.control, "--control").or_else(|| {
                 environment.get("ROOMD_CONTROL").map(|path| Named { value: path.into(), name: "ROOMD_CONTROL" })
             }),
+            admin_token: admin_token(environment, problems),
         }
     }
 }
@@ -237,6 +243,19 @@ where
         Ok(value) => Some(Named { value, name }),
         Err(way_out) => {
             problems.push(Problem::at(None, format!("the environment's {name} cannot be \"{text}\""), way_out));
+            None
+        }
+    }
+}
+
+/// `ROOMD_ADMIN_TOKEN`. Not as other variables: a wrong one is not shown.
+fn admin_token(environment: &Environment, problems: &mut Vec<Problem>) -> Option<Token> {
+    match environment.text(TOKEN_VARIABLE)?.parse() {
+        Ok(token) => Some(token),
+        Err(way_out) => {
+            let message = format!("the environment's {TOKEN_VARIABLE} cannot be what it is");
+            let way_out: String = way_out;
+            problems.push(Problem::at(None, message, way_out));
             None
         }
     }

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use super::token::Token;
 use roomd_balancer::{BalancerConfig, ListenAddress};
 use roomd_wire::{BusConfig, Network, SocketIoConfig, WorkerConfig, WorkerId};
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub client_file: Option<PathBuf>,
     /// The admin endpoints' address; none means off.
     pub admin: Option<SocketAddr>,
+    /// What admin clients show before they may order something.
+    pub admin_token: Option<Token>,
     /// Which bus.
     pub bus: BusConfig,
     /// The Socket.IO server's options.
@@ -77,6 +80,7 @@ impl Config {
             trusted_proxies: Vec::new(),
             client_file: None,
             admin: Some(Config::DEFAULT_ADMIN),
+            admin_token: None,
             bus: BusConfig::Embedded,
             socketio: SocketIoConfig::default(),
             host: 0,
@@ -96,6 +100,7 @@ impl Config {
                 self.balancer_part() != running.balancer_part(),
             ),
             ("[admin] listen", self.admin != running.admin),
+            ("[admin] token or token_file", self.admin_token != running.admin_token),
             ("[redis] url", self.bus != running.bus),
         ]
         .into_iter()
@@ -121,6 +126,7 @@ impl Config {
             max_connections_per_address: running.max_connections_per_address,
             trusted_proxies: running.trusted_proxies.clone(),
             admin: running.admin,
+            admin_token: running.admin_token.clone(),
             bus: running.bus.clone(),
             ..self
         }

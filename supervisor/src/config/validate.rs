@@ -1,6 +1,7 @@
 //! From what was said to what the program runs on: ranges, and what the values mean together. All problems are collected.
 
 use std::{
+    io::Read as _,
     net::IpAddr,
     ops::Range,
     path::{Path, PathBuf},
@@ -13,10 +14,11 @@ use toml::Spanned;
 
 use super::{
     control_path,
-    file::{Cluster, File, SocketIo},
+    file::{Admin, Cluster, File, SocketIo},
     problem::Problem,
     redis_url,
     sources::{Environment, Named, Overrides, open, redis_problem},
+    token::Token,
     types::Config,
     units::{Bytes, WithUnit, show_duration, show_size},
     values::{self, Number, OneOrMany, OrOff, Workers},
@@ -28,6 +30,9 @@ const MAX_WORKER_CONFIG_BYTES: usize = 64 * 1024;
 
 /// Bounds of the Socket.IO server's times: below, clients would be closed for the network's usual delays.
 const TIMES: Range<Duration> = Duration::from_millis(10)..Duration::from_secs(24 * 3600);
+
+/// So much of a token's file is read: more than a token has, and less than `/dev/zero`.
+const MAX_TOKEN_FILE_BYTES: u64 = 4 * 1024;
 
 /// Where relative paths start.
 pub struct Folders<'a> {
@@ -46,7 +51,7 @@ pub fn validate(
     folders: &Folders<'_>,
     problems: &mut Vec<Problem>,
 ) -> Config {
-    let File { cluster, admin_listen, redis_url, socketio, app } = File::parse(text, app, problems);
+    let File { cluster, admin: admin_table, redis_url, socketio, app } = File::parse(text, app, problems);
     let mut check = Check { problems, folders };
 
     let workers = over.workers.map(|named| named.value).or(cluster.workers.as_ref().map(|it| *it.get_ref()));
@@ -55,8 +60,9 @@ pub fn validate(
 
     let listen = check.listen(over.listen, cluster.listen.clone(), &config.listen);
     config.listen = listen.iter().map(|placed| placed.value.clone()).collect();
-    let admin = check.admin(over.admin, admin_listen, config.admin);
+    let admin = check.admin(over.admin, admin_table.listen.clone(), config.admin);
     config.admin = admin.value;
+    config.admin_token = check.admin_token(over.admin_token, admin_table);
     check.listeners_differ(&listen, &admin, &config.control);
 
     check.cluster(cluster, &mut config);
@@ -157,6 +163,34 @@ impl Check<'_> {
                 }
             },
         }
+    }
+
+    fn admin_token(&mut self, over: Option<Token>, file: Admin) -> Option<Token> {
+        let from_file = match (file.token, file.token_file) {
+            (Some(token), Some(other)) => {
+                let problem = Problem::at(
+                    Some(other.span()),
+                    "[admin] has both `token` and `token_file`",
+                    "leave one of them out",
+                );
+                self.problems.push(problem.and(Some(token.span()), "the other"));
+                None
+            }
+            (Some(token), None) => Some(token.into_inner()),
+            (None, Some(name)) => {
+                let path = self.folders.file.join(name.get_ref());
+                match read_token(&path) {
+                    Ok(token) => Some(token),
+                    Err((wrong, way_out)) => {
+                        let message = format!("`token_file` {} {wrong}", path.display());
+                        self.problem(Some(name.span()), message, way_out);
+                        None
+                    }
+                }
+            }
+            (None, None) => None,
+        };
+        over.or(from_file)
     }
 
     /// No two listeners in one place, and none in the control socket's.
@@ -370,6 +404,17 @@ impl Check<'_> {
         }
         number
     }
+}
+
+/// The token in a file, spaces and line feeds around it left out; or what is wrong, and the way out.
+fn read_token(path: &Path) -> Result<Token, (String, String)> {
+    let cannot = |error: std::io::Error| {
+        (format!("cannot be read: {error}"), "name a file that holds the token and nothing else".to_owned())
+    };
+    let mut text = String::new();
+    let file = open(path).map_err(cannot)?;
+    file.take(MAX_TOKEN_FILE_BYTES).read_to_string(&mut text).map_err(cannot)?;
+    text.trim().parse().map_err(|way_out: String| ("holds no token".to_owned(), way_out))
 }
 
 fn absolute(address: ListenAddress, folder: &Path) -> ListenAddress {

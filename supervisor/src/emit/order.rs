@@ -192,8 +192,7 @@ fn message(error: WriteError) -> OrderError {
 }
 
 fn namespace(fields: &mut Fields<'_>) -> Result<String, OrderError> {
-    let namespace: String =
-        fields.take("namespace", "a text, such as \"/chat\"")?.unwrap_or_else(|| "/".to_owned());
+    let namespace: String = fields.take("namespace", "a text, such as \"/chat\"")?.unwrap_or_else(|| "/".to_owned());
     check_name("namespace", &namespace)?;
     if namespace.starts_with('/') { Ok(namespace) } else { Err(OrderError::Namespace(namespace)) }
 }

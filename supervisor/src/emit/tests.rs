@@ -131,7 +131,8 @@ fn mistakes_are_told_with_the_key() {
 fn mutated_orders_are_refused_or_make_messages_that_servers_read() {
     let seed = fastrand::u64(..);
     let mut rng = fastrand::Rng::with_seed(seed);
-    let good = r#"{"namespace":"/","event":"x","args":[1.5e3,"a",{"b":[true,null]}],"to":["r"],"except":[],"volatile":false}"#;
+    let good =
+        r#"{"namespace":"/","event":"x","args":[1.5e3,"a",{"b":[true,null]}],"to":["r"],"except":[],"volatile":false}"#;
     for _ in 0..20_000 {
         let mut bytes = good.as_bytes().to_vec();
         for _ in 0..rng.usize(1..4) {

@@ -9,6 +9,7 @@ mod chat;
 mod cli;
 mod clients;
 mod differential;
+mod emit;
 mod examples;
 mod node_mix;
 mod page;

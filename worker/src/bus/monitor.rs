@@ -98,11 +98,7 @@ impl BusMonitor {
 
     /// Publishes, and says so once the bus has answered a question that it was asked right after. Messages go out in the order
     /// in which the futures are first polled.
-    pub fn publish(
-        &self,
-        channel: String,
-        payload: Vec<u8>,
-    ) -> impl Future<Output = Result<(), PublishError>> + use<> {
+    pub fn publish(&self, channel: String, payload: Vec<u8>) -> impl Future<Output = Result<(), PublishError>> + use<> {
         let posts = self.posts.clone();
         async move {
             let (reply, answer) = oneshot::channel();
