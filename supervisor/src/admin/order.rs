@@ -1,7 +1,8 @@
 //! Who may order what over HTTP, and what an order is answered.
 //!
 //! A page of a foreign site that a browser of this host shows must not order anything: its requests either have no
-//! `application/json`, or the browser asks first and is refused; and they have an `Origin`.
+//! `application/json`, or the browser asks first and is refused. And they have an `Origin` or a `Sec-Fetch-Site`, even where a
+//! name of the site's own leads to this host, and so the page is none of a foreign site in the browser's eyes.
 
 use hyper::{Method, Request, Response, StatusCode, header};
 use serde_json::json;
@@ -57,7 +58,7 @@ impl Guard {
                 "the admin listener is not on loopback: set `token` or `token_file` in [admin] to order something here";
             return Some(refuse(StatusCode::FORBIDDEN, words));
         }
-        if request.headers().contains_key(header::ORIGIN) {
+        if [header::ORIGIN.as_str(), "sec-fetch-site"].iter().any(|name| request.headers().contains_key(*name)) {
             let words =
                 "a page in a browser may not order anything: set `token` or `token_file` in [admin], and show it";
             return Some(refuse(StatusCode::FORBIDDEN, words));
@@ -142,6 +143,7 @@ mod tests {
             (false, true, vec![], 0),
             (false, true, vec![origin], 403),
             (false, true, vec![("origin", "null")], 403),
+            (false, true, vec![("sec-fetch-site", "same-origin")], 403),
             (false, true, vec![origin, ("authorization", token)], 403),
             (false, false, vec![], 403),
             (false, false, vec![("authorization", token)], 403),

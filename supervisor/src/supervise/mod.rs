@@ -395,6 +395,7 @@ impl Supervisor {
             }
             Command::Kill { slot, signal, reply } => drop(reply.send(self.kill(slot, signal))),
             Command::Publish(what, reply) => {
+                tracing::debug!(channel = what.channel, bytes = what.payload.len(), "publishing an order to clients");
                 let published = self.bus.publish(what);
                 spawn_local(async move { reply.send(published.await.map_err(CommandError::Publish)) });
             }

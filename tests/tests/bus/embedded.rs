@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use roomd::hub::{Hub, HubHandle};
 use roomd_wire::{Generation, Slot, WorkerId};
-use roomd_worker::bus::{BusMonitor, EmbeddedBus, HealthTiming};
+use roomd_worker::bus::{BusMonitor, EmbeddedBus, HealthTiming, PublishError};
 
 use super::{conformance::conforms, member::Member, run};
 
@@ -50,10 +50,21 @@ fn the_supervisors_own_look_follows_the_hub() {
             tokio::time::timeout(Duration::from_secs(10), wait).await.unwrap().unwrap().clone()
         };
         assert!(state(&mut changes, true).await.latency_ms.is_some());
-        // It is no worker.
+        // It is no worker, but it can publish, in order.
         assert_eq!(hub.stats().workers, 0);
+        let one = member(&hub);
+        one.bus.subscribe("orders");
+        one.up().await;
+        for number in 0..100 {
+            assert_eq!(monitor.publish("orders".into(), number.to_string().into()).await, Ok(()));
+        }
+        for number in 0..100 {
+            assert_eq!(one.next().await, ("orders".into(), number.to_string().into()));
+        }
         drop(hub);
         assert!(state(&mut changes, false).await.reason.contains("hub closed"));
+        let refused = monitor.publish("orders".into(), b"x".into()).await;
+        assert!(matches!(refused, Err(PublishError::Down(reason)) if reason.contains("hub closed")));
     });
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use roomd_worker::bus::{BusMonitor, HealthTiming, RedisBus};
+use roomd_worker::bus::{BusMonitor, HealthTiming, PublishError, RedisBus};
 
 use super::{
     RedisServer,
@@ -263,6 +263,31 @@ fn a_server_that_refuses_our_channels_is_down_with_the_reason() {
         let server = RedisServer::start(&["--user ann on >pw ~* resetchannels &socket.io* +@all"]);
         let reason = member(&format!("redis://ann:pw@127.0.0.1:{}", server.port), QUICK).down().await;
         assert!(reason.contains("SUBSCRIBE") && reason.contains("NOPERM"), "{reason}");
+    });
+}
+
+#[test]
+fn what_the_supervisor_publishes_is_confirmed_unless_the_server_refuses_it() {
+    run(async {
+        let mut server = RedisServer::start(&["--user ann on >pw ~* resetchannels &roomd-health* &allowed +@all"]);
+        let one = member(&server.url(), QUICK);
+        one.bus.subscribe("allowed");
+        one.up().await;
+        let monitor = BusMonitor::redis(format!("redis://ann:pw@127.0.0.1:{}", server.port), QUICK).unwrap();
+        let publish = |channel: &str, payload: &str| monitor.publish(channel.into(), payload.into());
+        let mut changes = monitor.changes();
+        changes.wait_for(|health| health.up).await.unwrap();
+        for number in 0..100 {
+            assert_eq!(publish("allowed", &number.to_string()).await, Ok(()));
+        }
+        for number in 0..100 {
+            assert_eq!(one.next().await, ("allowed".into(), number.to_string().into()));
+        }
+        let refused = publish("socket.io#/#", "x").await.unwrap_err();
+        assert!(matches!(&refused, PublishError::Unconfirmed(_)) && refused.to_string().contains("refused a message"));
+        server.stop();
+        changes.wait_for(|health| !health.up).await.unwrap();
+        assert!(matches!(publish("allowed", "x").await, Err(PublishError::Down(reason)) if !reason.is_empty()));
     });
 }
 

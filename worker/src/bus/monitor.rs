@@ -10,7 +10,7 @@ use tokio::{
     task::{LocalSet, spawn_local},
 };
 
-use super::{Bus, BusError, BusHandler, EmbeddedBus, HealthTiming, LocalFuture, RedisBus};
+use super::{Bus, BusError, BusHandler, EmbeddedBus, HealthTiming, RedisBus};
 
 /// How many messages may wait for the thread; who publishes more waits.
 const POSTS_WAITING: usize = 32;
@@ -45,8 +45,8 @@ pub enum PublishError {
     /// Nothing was published.
     #[error("publish: the bus does not keep up with what it is given")]
     Full,
-    /// The bus took it, but then gave no sign of life: it may be published or not.
-    #[error("learn whether the bus has published it ({0})")]
+    /// It was given to the bus, but may be published or not.
+    #[error("learn from the bus that it is published ({0})")]
     Unconfirmed(String),
 }
 
@@ -138,27 +138,23 @@ impl BusMonitor {
 
 async fn publish_all(bus: Rc<dyn Bus>, mut posts: mpsc::Receiver<Post>) {
     while let Some(Post { channel, payload, reply }) = posts.recv().await {
-        match publish(&*bus, &channel, &payload) {
+        match publish(&bus, &channel, &payload) {
             // Who waits for word may have given up.
             Err(error) => drop(reply.send(Err(error))),
             Ok(confirmed) => {
-                spawn_local(async move {
-                    let done = confirmed.await.map(drop).map_err(|error| {
-                        PublishError::Unconfirmed(match error {
-                            BusError::Down(reason) => reason,
-                            BusError::Full => "its connection broke".to_owned(),
-                            BusError::Timeout(within) => format!("no answer within {within:?}"),
-                        })
-                    });
-                    drop(reply.send(done));
-                });
+                spawn_local(async move { reply.send(confirmed.await.map_err(PublishError::Unconfirmed)) });
             }
         }
     }
 }
 
-/// Publishes, and asks the bus for something behind it on the same connection: its answer means that the message was taken.
-fn publish(bus: &dyn Bus, channel: &str, payload: &[u8]) -> Result<LocalFuture<Result<u64, BusError>>, PublishError> {
+/// Publishes, and asks the bus for something behind it on the same connection: its answer means that the message was taken,
+/// unless one was refused meanwhile.
+fn publish(
+    bus: &Rc<dyn Bus>,
+    channel: &str,
+    payload: &[u8],
+) -> Result<impl Future<Output = Result<(), String>> + use<>, PublishError> {
     let health = bus.health();
     if !health.up {
         return Err(PublishError::Down(health.reason));
@@ -168,7 +164,16 @@ fn publish(bus: &dyn Bus, channel: &str, payload: &[u8]) -> Result<LocalFuture<R
     if bus.counters().dropped != dropped {
         return Err(PublishError::Full);
     }
-    let confirmed = bus.count_subscribers(channel);
+    let answer = bus.count_subscribers(channel);
     bus.flush();
-    Ok(confirmed)
+    let bus = bus.clone();
+    Ok(async move {
+        match answer.await {
+            Ok(_) if bus.counters().dropped == dropped => Ok(()),
+            Ok(_) => Err("it has refused a message: the log has its words".to_owned()),
+            Err(BusError::Down(reason)) => Err(reason),
+            Err(BusError::Full) => Err("its connection broke".to_owned()),
+            Err(BusError::Timeout(within)) => Err(format!("no answer within {within:?}")),
+        }
+    })
 }
