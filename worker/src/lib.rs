@@ -1,4 +1,4 @@
-//! The Socket.IO server that runs on one core: one process, one thread, one event loop.
+//! The Socket.IO server that runs on one core: one process, one event loop on one thread.
 //!
 //! ```text
 //! control socket ─► run ─► engine (sessions, HTTP, WebSocket) ◄─► socketio (namespaces, sockets, rooms, application)

@@ -1,6 +1,10 @@
 //! What the application does when its worker begins and ends.
 
-use std::{cell::RefCell, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
 
 use tokio::task::JoinSet;
 
@@ -57,27 +61,26 @@ impl Leading {
 }
 
 impl Io {
-    /// A task of the host, until it is done.
+    /// A task of the host: again and again until it succeeds.
     async fn repeat(self, task: usize) {
-        loop {
-            let failures = self.0.failures.clone();
-            let done = std::rc::Rc::new(std::cell::Cell::new(false));
-            let (io, succeeded) = (self.clone(), done.clone());
-            let once = async move {
-                let failed = match (io.0.once[task])(&WorkerCall { io: &io }) {
-                    Ok(work) => work.await,
-                    Err(Rejection(error)) => Some(error),
-                };
-                match failed {
-                    Some(error) => io.0.failures.note_error("once_per_host", &error),
-                    None => succeeded.set(true),
-                }
-            };
-            handlers::guarded(&failures, Box::pin(once)).await;
-            if done.get() {
-                return;
+        let succeeded = Rc::new(Cell::new(false));
+        while !succeeded.get() {
+            let once = Box::pin(self.clone().once(task, succeeded.clone()));
+            handlers::guarded(&self.0.failures, once).await;
+            if !succeeded.get() {
+                tokio::time::sleep(AGAIN_AFTER).await;
             }
-            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    async fn once(self, task: usize, succeeded: Rc<Cell<bool>>) {
+        let error = match self.0.once[task](&WorkerCall { io: &self }) {
+            Ok(work) => work.await,
+            Err(Rejection(error)) => Some(error),
+        };
+        match error {
+            Some(error) => self.0.failures.note_error("once_per_host", &error),
+            None => succeeded.set(true),
         }
     }
 }
