@@ -111,7 +111,8 @@ fn client(place: Flags, command: impl AsyncFnOnce(Flags) -> Result<(), Failure>)
     runtime.block_on(command(place))
 }
 
-/// The README's example compiles.
+/// The examples in the documents compile.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
-struct Readme;
+#[doc = include_str!("../../docs/from-node.md")]
+struct Documents;
