@@ -144,7 +144,7 @@ enum Command {
     /// Emit an event to clients, of every host and every server on the same bus
     Emit(EmitArguments),
     /// Make sockets join or leave rooms, or disconnect them, of every host and every server on the same bus
-    #[command(subcommand)]
+    #[command(subcommand, arg_required_else_help = false)]
     Sockets(Sockets),
     /// Be a worker (the supervisor starts them)
     #[command(hide = true)]

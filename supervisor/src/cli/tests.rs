@@ -119,6 +119,7 @@ fn what_is_for_clients_becomes_an_order() {
 #[test]
 fn orders_that_could_mean_everybody_by_mistake_are_refused() {
     for (line, words) in [
+        ("sockets", "join, leave, disconnect"),
         ("sockets disconnect", "--in <ROOM>"),
         ("sockets disconnect --close", "--in <ROOM>"),
         ("sockets disconnect --inn a", "'--in'"),

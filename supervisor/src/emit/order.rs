@@ -2,7 +2,7 @@
 
 use roomd_worker::{
     adapter::codec::{self, Channels, Flags, MAX_ROOMS, Request, RequestBody, Room, Selector, WriteError},
-    protocol::{Data, is_reserved_event},
+    protocol::{Data, DataError, is_reserved_event},
     socketio::MAX_ROOM_NAME_BYTES,
 };
 use serde::{Deserialize, Serialize};
@@ -95,7 +95,7 @@ pub enum OrderError {
     #[error("`event` cannot be {0:?}: Socket.IO uses this name itself")]
     ReservedEvent(String),
     /// Arguments that a client could not read.
-    #[error("`args` cannot be sent: failed to {0}")]
+    #[error("`args` cannot be sent: {0}")]
     Args(String),
     /// Sockets are to be chosen, and nothing says which.
     #[error("neither does `in` name a room nor is `all` set: say `all` if every socket of the namespace is meant")]
@@ -174,7 +174,11 @@ fn event_data(event: &str, args: &[&RawValue]) -> Result<Data, OrderError> {
         json.push_str(arg.get());
     }
     json.push(']');
-    Data::from_json(json).map_err(|error| OrderError::Args(error.to_string()))
+    Data::from_json(json).map_err(|error| match error {
+        // Its own words say that they are nested too deep.
+        DataError::Json(error) => OrderError::Args(error.to_string()),
+        error @ DataError::Placeholder => OrderError::Args(format!("failed to {error}")),
+    })
 }
 
 fn request(namespace: &str, body: RequestBody) -> Result<Publication, OrderError> {

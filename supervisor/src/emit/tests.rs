@@ -111,7 +111,7 @@ fn mistakes_are_told_with_the_key() {
         (Kind::Emit, r#"{"event":"x","exept":["r"]}"#, "unknown key `exept`: did you mean `except`?"),
         (Kind::Emit, &format!(r#"{{"event":"x","to":["{long}"]}}"#), "more than 1024 bytes"),
         (Kind::Emit, &many, "`to` names more than 65536 rooms"),
-        (Kind::Emit, &deep, "`args` cannot be sent"),
+        (Kind::Emit, &deep, "`args` cannot be sent: JSON nested deeper than"),
         (Kind::Join, r#"{"in":["r"]}"#, "`rooms` names no room"),
         (Kind::Join, r#"{"rooms":["n"]}"#, "neither does `in` name a room nor is `all` set"),
         (Kind::Leave, r#"{"rooms":["n"],"in":["r"],"all":true}"#, "say one of the two"),
