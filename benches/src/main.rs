@@ -65,8 +65,8 @@ fn run(arguments: &Arguments) -> io::Result<()> {
     }
     if wanted("connect") {
         println!("\nserver CPU per new connection (connect, upgrade, join)");
-        let cluster = connect::measure(&Server::roomd(arguments.workers)?, 1000, 5)?.as_secs_f64() * 1e6;
-        let single = connect::measure(&Server::single()?, 1000, 5)?.as_secs_f64() * 1e6;
+        let cluster = connect::measure(&Server::roomd(arguments.workers)?, 1000, 20)?.as_secs_f64() * 1e6;
+        let single = connect::measure(&Server::single()?, 1000, 20)?.as_secs_f64() * 1e6;
         println!("through the balancer {cluster:>8.1} us");
         println!("to a single worker   {single:>8.1} us   ratio {:.2}", cluster / single.max(1e-9));
     }
