@@ -36,25 +36,9 @@ pub(super) struct EmitArguments {
 #[derive(Subcommand)]
 pub(super) enum Sockets {
     /// Make sockets join rooms
-    Join {
-        /// The room to join; may be several
-        #[arg(value_name = "ROOM", required = true)]
-        rooms: Vec<String>,
-        #[command(flatten)]
-        which: Which,
-        #[command(flatten)]
-        place: Place,
-    },
+    Join(Rooms),
     /// Make sockets leave rooms
-    Leave {
-        /// The room to leave; may be several
-        #[arg(value_name = "ROOM", required = true)]
-        rooms: Vec<String>,
-        #[command(flatten)]
-        which: Which,
-        #[command(flatten)]
-        place: Place,
-    },
+    Leave(Rooms),
     /// Disconnect sockets
     Disconnect {
         /// Close their connections too, with their sockets in other namespaces
@@ -65,6 +49,18 @@ pub(super) enum Sockets {
         #[command(flatten)]
         place: Place,
     },
+}
+
+/// What rooms, for which sockets.
+#[derive(Args)]
+pub(super) struct Rooms {
+    /// The room; may be several
+    #[arg(value_name = "ROOM", required = true)]
+    rooms: Vec<String>,
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// Which sockets.
@@ -124,8 +120,8 @@ impl EmitArguments {
 impl Sockets {
     pub fn order(self) -> Result<(Place, Order), Failure> {
         let (kind, rooms, which, close, place) = match self {
-            Sockets::Join { rooms, which, place } => (Kind::Join, rooms, which, false, place),
-            Sockets::Leave { rooms, which, place } => (Kind::Leave, rooms, which, false, place),
+            Sockets::Join(Rooms { rooms, which, place }) => (Kind::Join, rooms, which, false, place),
+            Sockets::Leave(Rooms { rooms, which, place }) => (Kind::Leave, rooms, which, false, place),
             Sockets::Disconnect { close, which, place } => (Kind::Disconnect, Vec::new(), which, close, place),
         };
         let Which { namespace, within, all } = which;
