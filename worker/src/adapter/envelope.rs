@@ -19,6 +19,7 @@ use crate::protocol::Encoded;
 const MARK: u8 = 0xc1;
 const VERSION: u8 = 1;
 const VOLATILE: u8 = 1;
+const UNCOMPRESSED: u8 = 2;
 const HEAD_BYTES: usize = 17;
 
 /// Names of rooms, borrowed.
@@ -66,7 +67,7 @@ pub fn encode(
     message.extend(origin.slot.0.to_be_bytes());
     message.extend(origin.generation.0.to_be_bytes());
     message.extend(sequence.to_be_bytes());
-    message.push(if volatile { VOLATILE } else { 0 });
+    message.push(if volatile { VOLATILE } else { 0 } | if packet.may_compress() { 0 } else { UNCOMPRESSED });
     for list in [rooms, except] {
         message.extend(u16::try_from(list.len()).ok()?.to_be_bytes());
         for name in list {
@@ -84,7 +85,8 @@ pub fn decode(message: &Bytes) -> Result<Envelope<'_>, NotAnEnvelope> {
     let [MARK, VERSION, s0, s1, g0, g1, g2, g3, sequence @ .., flags] = *head else { return Err(NotAnEnvelope) };
     let (rooms, rest) = read_names(rest).ok_or(NotAnEnvelope)?;
     let (except, rest) = read_names(rest).ok_or(NotAnEnvelope)?;
-    let packet = Encoded::from_wire(message.slice_ref(rest)).map_err(|_| NotAnEnvelope)?;
+    let packet =
+        Encoded::from_wire(message.slice_ref(rest)).map_err(|_| NotAnEnvelope)?.compress(flags & UNCOMPRESSED == 0);
     Ok(Envelope {
         origin: WorkerId {
             slot: Slot(u16::from_be_bytes([s0, s1])),
@@ -131,13 +133,15 @@ mod tests {
 
     #[test]
     fn an_envelope_reads_as_it_was_written() {
-        for (rooms, except) in [(&[][..], &[][..]), (&["a"], &[]), (&["a", "é", ""], &["b"])] {
-            let message = Bytes::from(encode(origin(), u64::MAX, true, rooms, except, &packet()).unwrap());
+        let cases = [(&[][..], &[][..], true), (&["a"], &[], false), (&["a", "é", ""], &["b"], true)];
+        for (rooms, except, compress) in cases {
+            let packet = packet().compress(compress);
+            let message = Bytes::from(encode(origin(), u64::MAX, true, rooms, except, &packet).unwrap());
             assert!(is_envelope(&message));
             let read = decode(&message).unwrap();
             assert_eq!((read.origin, read.sequence, read.volatile), (origin(), u64::MAX, true));
             assert_eq!((&read.rooms[..], &read.except[..]), (rooms, except));
-            assert_eq!(read.packet, packet());
+            assert_eq!(read.packet, packet);
         }
     }
 

@@ -36,9 +36,11 @@ impl Batch {
         })
     }
 
-    /// Appends a packet, for all that have the batch in their queues. False if it is sealed or full.
+    /// Appends a packet, for all that have the batch in their queues. False if it is sealed or full, or its packets may be compressed
+    /// and this one may not, or the other way round.
     pub fn append(&self, packet: &Encoded) -> bool {
-        if self.sealed.get().is_some() || self.len() + packet.len() > MAX_BATCH_BYTES {
+        let other_kind = packet.may_compress() != self.first.may_compress();
+        if other_kind || self.sealed.get().is_some() || self.len() + packet.len() > MAX_BATCH_BYTES {
             return false;
         }
         let mut joined = self.joined.borrow_mut();
@@ -53,7 +55,7 @@ impl Batch {
     pub fn seal(&self) -> &Encoded {
         self.sealed.get_or_init(|| match self.joined.take() {
             joined if joined.is_empty() => self.first.clone(),
-            joined => Encoded::joined(joined),
+            joined => Encoded::joined(joined, self.first.may_compress()),
         })
     }
 
@@ -102,6 +104,16 @@ mod tests {
         let batch = Batch::new(&packet);
         assert_eq!(batch.len(), packet.len());
         assert_eq!(batch.seal().wire().as_ptr(), packet.wire().as_ptr());
+    }
+
+    #[test]
+    fn what_may_be_compressed_and_what_may_not_is_not_joined() {
+        for compress in [true, false] {
+            let packet = Encoded::engine("42a").compress(compress);
+            let batch = Batch::new(&packet);
+            assert!(batch.append(&packet) && !batch.append(&packet.clone().compress(!compress)));
+            assert_eq!(batch.seal().may_compress(), compress);
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ const BINARY_FRAME: u8 = 0x82;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
     wire: Bytes,
+    compress: bool,
 }
 
 /// One Engine.IO packet of an [`Encoded`].
@@ -70,7 +71,7 @@ impl Encoded {
             wire.extend_from_slice(bytes);
         }
         debug_assert_eq!(wire.len(), total);
-        Self { wire: Bytes::from(wire) }
+        Self::of(Bytes::from(wire))
     }
 
     /// An event; with an id if an answer is wanted. `data` is the array of its name and arguments.
@@ -114,17 +115,32 @@ impl Encoded {
         let mut wire = Vec::with_capacity(frame_len(packet.len()));
         push_header(&mut wire, TEXT_FRAME, packet.len());
         wire.extend_from_slice(packet.as_bytes());
-        Self { wire: Bytes::from(wire) }
+        Self::of(Bytes::from(wire))
     }
 
     /// The server's heartbeat, without an allocation.
     pub const fn ping() -> Self {
-        Self { wire: Bytes::from_static(b"\x81\x012") }
+        Self::of(Bytes::from_static(b"\x81\x012"))
     }
 
     /// The frames of several packets, one after another.
-    pub(super) fn joined(wire: Vec<u8>) -> Self {
-        Self { wire: Bytes::from(wire) }
+    pub(super) fn joined(wire: Vec<u8>, compress: bool) -> Self {
+        Self { wire: Bytes::from(wire), compress }
+    }
+
+    const fn of(wire: Bytes) -> Self {
+        Self { wire, compress: true }
+    }
+
+    /// The same, which may be compressed on its way, or not. As in the official server it may if nothing is said.
+    #[must_use]
+    pub fn compress(self, compress: bool) -> Self {
+        Self { compress, ..self }
+    }
+
+    /// Whether it may be compressed on its way.
+    pub fn may_compress(&self) -> bool {
+        self.compress
     }
 
     /// Takes ready-made frames that another worker has encoded.
@@ -142,7 +158,7 @@ impl Encoded {
             rest = after;
             first = false;
         }
-        Ok(Self { wire })
+        Ok(Self::of(wire))
     }
 
     /// The frames, to be written to a WebSocket as they are.

@@ -72,6 +72,13 @@ impl<'a> Broadcast<'a> {
         self
     }
 
+    /// Whether it may be compressed on its way; it may if nothing is said.
+    #[must_use]
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.flags.compress = Some(compress);
+        self
+    }
+
     /// How long to wait for answers; else [`REQUESTS_TIMEOUT`].
     #[must_use]
     pub fn timeout(mut self, within: Duration) -> Self {

@@ -28,7 +28,7 @@ impl Inner {
         local: bool,
         event: &Data,
     ) {
-        let packet = Encoded::event(&self.declared(namespace).name, None, event);
+        let packet = Encoded::event(&self.declared(namespace).name, None, event).compress(flags.may_compress());
         // First here: clients of this worker never wait for the bus.
         self.deliver(namespace, rooms, except, flags.volatile, &packet);
         if !local {
@@ -119,7 +119,8 @@ impl Inner {
             Ok(broadcast) if broadcast.packet.nsp == *declared.name => {
                 let Some(packet) = broadcast.packet.into_event() else { return count(&self.counters.bus_malformed) };
                 let Some((rooms, except)) = names(&broadcast.target) else { return };
-                self.deliver(namespace, &rooms, &except, broadcast.flags.volatile, &packet.encode(None));
+                let packet = packet.encode(None).compress(broadcast.flags.may_compress());
+                self.deliver(namespace, &rooms, &except, broadcast.flags.volatile, &packet);
             }
             Ok(_of_another_namespace) => {}
             Err(error) => {

@@ -199,7 +199,8 @@ impl Io {
         let Some(place) = self.0.passing.enter(0) else {
             // Whoever asks gets no answer from here, and learns it when its time is over.
             if let Some((rooms, except)) = names(target) {
-                self.0.deliver(namespace, &rooms, &except, flags.volatile, &packet.encode(None));
+                let packet = packet.encode(None).compress(flags.may_compress());
+                self.0.deliver(namespace, &rooms, &except, flags.volatile, &packet);
             }
             return;
         };
@@ -235,7 +236,8 @@ impl Io {
         let (question, answers) =
             self.0.state.borrow_mut().namespaces[usize::from(namespace)].waiting.ask_many(ids.iter().copied());
         if let Some((rooms, except)) = names(target) {
-            self.0.deliver(namespace, &rooms, &except, flags.volatile, &packet.encode(Some(question.number)));
+            let packet = packet.encode(Some(question.number)).compress(flags.may_compress());
+            self.0.deliver(namespace, &rooms, &except, flags.volatile, &packet);
         }
         (ids.len(), Here { answers, _awaited: Awaited { io: self.clone(), namespace, question } })
     }

@@ -96,6 +96,13 @@ pub struct Flags {
     pub expect_single_response: bool,
 }
 
+impl Flags {
+    /// Whether it may be compressed on its way.
+    pub fn may_compress(self) -> bool {
+        self.compress.unwrap_or(true)
+    }
+}
+
 pub(super) fn write_rooms(writer: &mut Writer, rooms: &[Room]) {
     writer.array(rooms.len());
     for room in rooms {
