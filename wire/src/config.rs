@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::message::WorkerId;
+use crate::{
+    http_options::{CookieConfig, Transports},
+    message::WorkerId,
+};
 
 /// A worker's configuration, checked by the supervisor before it is sent.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -36,7 +39,7 @@ pub struct WorkerConfig {
 /// Options of the Socket.IO server, named as the official server names them.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct SocketIoConfig {
-    /// Prefix of the request path, with its trailing slash: `/socket.io/`.
+    /// Prefix of the request path, usually with its trailing slash: `/socket.io/`.
     pub path: String,
     /// Time between a pong and the next ping, in milliseconds.
     pub ping_interval_ms: u64,
@@ -52,6 +55,12 @@ pub struct SocketIoConfig {
     pub cors_origins: Vec<String>,
     /// How many bytes may wait for a client before it is closed as too slow.
     pub max_queue_bytes: u64,
+    /// Which transports are served.
+    pub transports: Transports,
+    /// Whether clients on polling are told that they can go over to WebSocket. One that does so untold is let in.
+    pub allow_upgrades: bool,
+    /// The cookie of a session that begins by polling, if one is set.
+    pub cookie: Option<CookieConfig>,
 }
 
 impl Default for SocketIoConfig {
@@ -66,6 +75,9 @@ impl Default for SocketIoConfig {
             max_payload_bytes: 1_000_000,
             cors_origins: Vec::new(),
             max_queue_bytes: 16 * 1024 * 1024,
+            transports: Transports::default(),
+            allow_upgrades: true,
+            cookie: None,
         }
     }
 }

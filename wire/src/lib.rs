@@ -24,6 +24,7 @@
 //! End of file tells either side that the other is gone.
 
 mod config;
+mod http_options;
 pub mod hub;
 mod link;
 mod message;
@@ -32,6 +33,7 @@ mod readiness;
 mod sid;
 
 pub use config::{BusConfig, SocketIoConfig, WorkerConfig};
+pub use http_options::{CookieConfig, SameSite, Transports};
 pub use link::{Link, LinkError, MAX_DESCRIPTORS, MAX_MESSAGE_BYTES};
 pub use message::{
     BusHealth, ConnectionId, Generation, PROTOCOL_VERSION, PeerAddress, Slot, ToSupervisor, ToWorker, WorkerCounters,

@@ -8,6 +8,7 @@ use toml::{
 use crate::application::AppShape;
 
 use super::{
+    http_options::HttpOptions,
     problem::Problem,
     section::{Section, wrong_in_table},
     token::Token,
@@ -70,6 +71,7 @@ pub struct SocketIo {
     pub max_payload: Option<Spanned<Bytes>>,
     pub max_queue: Option<Spanned<Bytes>>,
     pub cors_origins: Option<Spanned<OneOrMany>>,
+    pub http: HttpOptions,
 }
 
 impl File {
@@ -134,6 +136,7 @@ impl File {
             max_payload: section.take("max_payload", problems),
             max_queue: section.take("max_queue", problems),
             cors_origins: section.take("cors_origins", problems),
+            http: HttpOptions::take(&mut section, problems),
         };
         section.finish(problems);
 

@@ -9,6 +9,7 @@
 
 mod control_path;
 mod file;
+mod http_options;
 mod problem;
 mod redis_url;
 mod section;

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use roomd_balancer::ListenAddress;
-use roomd_wire::BusConfig;
+use roomd_wire::{BusConfig, CookieConfig, Transports};
 
 use crate::application::AppShape;
 
 use super::{
     Config, Environment, Flags, OrOff, Sources, Workers,
     file::{Admin, Cluster, File, SocketIo},
+    http_options::HttpOptions,
 };
 
 mod application;
@@ -100,6 +101,7 @@ fn the_shipped_file_has_every_key_there_is() {
         max_payload: Some(_),
         max_queue: Some(_),
         cors_origins: Some(_),
+        http: HttpOptions { add_trailing_slash: Some(_), transports: Some(_), allow_upgrades: Some(_), cookie: Some(_) },
     } = socketio
     else {
         panic!("[socketio] lacks a key")
@@ -220,6 +222,19 @@ fn each_mistake_has_its_message() {
             "raise `max_queue`",
         ),
         ("[socketio]\ncors_origins = [1]", "2:17: `cors_origins` cannot be integer `1`", "a string"),
+        ("[socketio]\ntransports = []", "2:14: `transports` is an empty list", "\"polling\""),
+        ("[socketio]\ntransports = [\"polling\", \"webtransport\"]", "2:26: `transports` cannot hold", "\"websocket\""),
+        ("[socketio]\nallow_upgrades = 1", "2:18: `allow_upgrades`", "boolean"),
+        ("[socketio]\ncookie = 1", "2:10: `cookie` cannot be integer `1`", "= give true, a name"),
+        ("[socketio]\ncookie = \"a b\"", "2:10: `name` of `cookie` cannot be \"a b\"", "letters, digits"),
+        ("[socketio]\ncookie = { names = \"io\" }", "2:12: `cookie`", "unknown field `names`"),
+        ("[socketio]\ncookie = { max_age = 1 }", "2:22: `cookie` cannot be integer `1`", "= give a duration"),
+        (
+            "[socketio]\ncookie = { same_site = \"none\" }",
+            "`same_site` of `cookie` cannot be \"none\"",
+            "`secure = true`",
+        ),
+        ("[socketio]\n[socketio.cookie]\ndomain = \"a;b\"", "2:1: `domain` of `cookie`", "without `;`"),
         (
             "[socketio]\npingTimeout = \"1s\"",
             "2:1: unknown key `pingTimeout` in [socketio]",
@@ -432,6 +447,30 @@ fn a_reload_takes_what_can_change_and_names_what_cannot() {
     (expected.socketio, expected.app) = (new.socketio.clone(), new.app.clone());
     assert_eq!(new.with_fixed_parts_of(&running), expected);
     assert!(running.differences_that_need_a_restart(&running).is_empty());
+}
+
+#[test]
+fn options_of_http_are_as_the_official_server_has_them() {
+    let socketio = |text: &str| load(&format!("[socketio]\n{text}")).socketio;
+    assert_eq!(socketio("add_trailing_slash = false").path, "/socket.io");
+    assert_eq!(socketio("path = \"/a/\"\nadd_trailing_slash = false").path, "/a");
+    assert_eq!(socketio("transports = \"websocket\"").transports, Transports { polling: false, websocket: true });
+    assert!(!socketio("allow_upgrades = false").allow_upgrades);
+
+    let default = CookieConfig::default();
+    assert_eq!(socketio("cookie = false").cookie, None);
+    assert_eq!(socketio("cookie = true").cookie, Some(default.clone()));
+    assert_eq!(socketio("cookie = \"sid\"").cookie, Some(CookieConfig { name: "sid".into(), ..default.clone() }));
+    let table = "cookie = { domain = \"a.b\", max_age = \"1d\", secure = true, same_site = false, path = \"\" }";
+    let changed = CookieConfig {
+        domain: Some("a.b".into()),
+        max_age_s: Some(86_400),
+        secure: true,
+        same_site: None,
+        path: None,
+        ..default
+    };
+    assert_eq!(socketio(table).cookie, Some(changed));
 }
 
 #[test]

@@ -330,6 +330,7 @@ impl Check<'_> {
                 }
             }
         }
+        file.http.apply(config, self.problems);
         for origin in file.cors_origins.map(OneOrMany::each).unwrap_or_default() {
             match values::check_origin(origin.get_ref()) {
                 Ok(()) => config.cors_origins.push(origin.into_inner()),

@@ -63,12 +63,14 @@ pub(super) async fn answer(engine: &Engine, request: Request, open: &Open) -> Op
     }
     let target = admission::decoded(head.uri.query().unwrap_or_default());
     let query = Query::parse(&target);
-    let owner = query.sid.filter(|_| !moved && admission::transport(&query).is_ok()).and_then(|sid| engine.owner(sid));
+    let served = engine.0.options.transports;
+    let owner =
+        query.sid.filter(|_| !moved && admission::transport(&query, served).is_ok()).and_then(|sid| engine.owner(sid));
     if let Some(owner) = owner {
         return give(open, Some(owner), stream, &head, &rest);
     }
     let asked = admission::Request { is_get: head.method == Method::GET, upgrade: true, query };
-    let admitted = match admit(&asked, |sid| engine.find_text(sid)) {
+    let admitted = match admit(&asked, served, |sid| engine.find_text(sid)) {
         Err(refusal) => return refuse(engine, stream, &bad_request(refusal.message())).await,
         Ok(admitted) => admitted,
     };

@@ -108,7 +108,9 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (head, body) = request.into_parts();
-        if self.source.is_client() && asks_for_websocket(&head) {
+        // Without WebSockets nobody listens to upgrades: such a request is one like others, as in Node.
+        let websocket = self.engine.0.options.transports.websocket;
+        if self.source.is_client() && websocket && asks_for_websocket(&head) {
             *self.upgrade.borrow_mut() = Some(Box::new(head));
             return Box::pin(std::future::pending());
         }
@@ -198,8 +200,9 @@ enum Served {
 async fn serve(engine: &Engine, source: Source, head: Parts, body: &mut Option<Incoming>) -> Result<Served, Reset> {
     let target = admission::decoded(head.uri.query().unwrap_or_default()).into_owned();
     let query = Query::parse(&target);
+    let served = engine.0.options.transports;
     if source.is_client()
-        && admission::transport(&query).is_ok()
+        && admission::transport(&query, served).is_ok()
         && let Some(owner) = query.sid.and_then(|sid| engine.owner(sid))
         && let Some(body) = body.take()
     {
@@ -210,7 +213,7 @@ async fn serve(engine: &Engine, source: Source, head: Parts, body: &mut Option<I
         };
     }
     let request = admission::Request { is_get: head.method == Method::GET, upgrade: false, query };
-    let admitted = admit(&request, |sid| engine.find_text(sid));
+    let admitted = admit(&request, served, |sid| engine.find_text(sid));
     Ok(Served::Here(match admitted {
         Err(refusal) => refuse(engine, refusal),
         Ok(Admitted::Open(Transport::Polling)) => match source {

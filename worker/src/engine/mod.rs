@@ -15,6 +15,7 @@
 
 mod body;
 mod connection;
+mod cookie;
 mod cors;
 mod counters;
 mod deadlines;

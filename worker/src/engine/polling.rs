@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{CONTENT_TYPE, USER_AGENT},
+    header::{CONTENT_TYPE, SET_COOKIE, USER_AGENT},
     request::Parts,
 };
 use http_body_util::BodyExt;
@@ -58,7 +58,11 @@ pub(super) fn open(engine: &Engine, peer: PeerAddress, head: &Parts) -> Response
     };
     let key = engine.open_session(sid, Transport::Polling, None);
     engine.tell_opened(key, pack_handshake(engine, sid, peer, head));
-    payload(head, packet)
+    let mut response = payload(head, packet);
+    if let Some(cookie) = engine.0.cookie.as_ref().and_then(|cookie| cookie.value(&sid)) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    response
 }
 
 /// Waits for packets.

@@ -11,6 +11,7 @@ use roomd_wire::{NotANetwork, Sid, SidHome, SocketIoConfig, WorkerConfig};
 use tokio::sync::Notify;
 
 use super::{
+    cookie::Cookie,
     cors::Cors,
     counters::{Counters, add},
     deadlines::GRAIN,
@@ -45,6 +46,7 @@ pub(super) struct Inner {
     pub(super) options: SocketIoConfig,
     pub(super) home: SidHome,
     pub(super) cors: Cors,
+    pub(super) cookie: Option<Cookie>,
     pub(super) proxies: Proxies,
     pub(super) outbox: Outbox,
     pub(super) counters: Rc<Counters>,
@@ -89,6 +91,7 @@ impl Engine {
             settings,
             home: SidHome { host: config.host, worker: config.id },
             cors: Cors::new(&options.cors_origins),
+            cookie: options.cookie.as_ref().map(Cookie::new),
             proxies: Proxies::parse(&config.trusted_proxies)?,
             options,
             outbox,
@@ -237,9 +240,11 @@ impl Engine {
         let mut random = [0; 15];
         getrandom::fill(&mut random)?;
         let sid = Sid::new(self.0.home, random);
+        let websocket = self.0.options.transports.websocket && self.0.options.allow_upgrades;
+        let upgrades = transport == Transport::Polling && websocket;
         let open = OpenPacket {
             sid: sid.as_str(),
-            upgrades: if transport == Transport::Polling { &["websocket"] } else { &[] },
+            upgrades: if upgrades { &["websocket"] } else { &[] },
             ping_interval: self.0.settings.rhythm.interval,
             ping_timeout: self.0.settings.rhythm.timeout,
             max_payload: self.max_payload(),

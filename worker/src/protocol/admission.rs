@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use roomd_wire::Transports;
+
 use super::session::Transport;
 
 /// What the query of a request says. Of repeated keys the last counts.
@@ -117,24 +119,25 @@ impl Refusal {
 ///
 /// # Errors
 /// Where it names none that is served.
-pub fn transport(query: &Query<'_>) -> Result<Transport, Refusal> {
+pub fn transport(query: &Query<'_>, served: Transports) -> Result<Transport, Refusal> {
     match query.transport {
-        Some("polling") => Ok(Transport::Polling),
-        Some("websocket") => Ok(Transport::WebSocket),
+        Some("polling") if served.polling => Ok(Transport::Polling),
+        Some("websocket") if served.websocket => Ok(Transport::WebSocket),
         _ => Err(Refusal::UnknownTransport),
     }
 }
 
-/// Decides on a request; `find` looks a session up.
+/// Decides on a request to a server of these transports; `find` looks a session up.
 ///
 /// # Errors
 /// With the answer to a request that is not let in.
 pub fn admit<K>(
     request: &Request<'_>,
+    served: Transports,
     find: impl FnOnce(&str) -> Option<(K, Transport)>,
 ) -> Result<Admitted<K>, Refusal> {
     let query = &request.query;
-    let transport = transport(query)?;
+    let transport = transport(query, served)?;
     let Some(sid) = query.sid else {
         return match (request.is_get, request.upgrade, transport) {
             (false, ..) => Err(Refusal::BadMethod),
@@ -213,8 +216,26 @@ mod tests {
         ] {
             let query = decoded(query);
             let request = Request { is_get, upgrade, query: Query::parse(&query) };
-            assert_eq!(admit(&request, find), expected, "get {is_get} upgrade {upgrade} {query}");
+            assert_eq!(
+                admit(&request, Transports::default(), find),
+                expected,
+                "get {is_get} upgrade {upgrade} {query}"
+            );
         }
+    }
+
+    #[test]
+    fn a_transport_that_is_not_served_is_unknown() {
+        let asked = |query: &'static str, served| {
+            let request = Request { is_get: true, upgrade: false, query: Query::parse(query) };
+            admit(&request, served, find)
+        };
+        let polling = Transports { polling: true, websocket: false };
+        let websocket = Transports { polling: false, websocket: true };
+        assert_eq!(asked("EIO=4&transport=polling", websocket), Err(Refusal::UnknownTransport));
+        assert_eq!(asked("EIO=4&transport=websocket&sid=p", polling), Err(Refusal::UnknownTransport));
+        assert_eq!(asked("EIO=4&transport=polling&sid=p", polling), Ok(Admitted::Polling('p')));
+        assert_eq!(asked("EIO=4&transport=websocket", websocket), Err(Refusal::BadRequest));
     }
 
     #[test]

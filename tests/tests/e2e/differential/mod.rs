@@ -70,3 +70,28 @@ fn with_some_origins_allowed() {
         cases::CROSS_ORIGIN,
     );
 }
+
+#[test]
+fn with_fewer_transports() {
+    for transports in [json!(["polling"]), json!(["websocket"])] {
+        let config = format!("[socketio]\ntransports = {transports}\n");
+        compare(&config, &json!({"transports": transports}), cases::TRANSPORTS);
+    }
+    compare("[socketio]\nallow_upgrades = false\n", &json!({"allowUpgrades": false}), cases::UNTOLD);
+}
+
+#[test]
+fn with_a_cookie() {
+    compare("[socketio]\ncookie = true\n", &json!({"cookie": true}), cases::COOKIE);
+    let table =
+        "name = \"lb\", max_age = \"1h\", domain = \"a.example\", secure = true, same_site = \"strict\", path = \"/x\"";
+    let options = json!({
+        "name": "lb", "maxAge": 3600, "domain": "a.example", "secure": true, "sameSite": "strict", "path": "/x",
+    });
+    compare(&format!("[socketio]\ncookie = {{ {table} }}\n"), &json!({"cookie": options}), cases::COOKIE);
+}
+
+#[test]
+fn with_a_path_without_a_slash_at_its_end() {
+    compare("[socketio]\nadd_trailing_slash = false\n", &json!({"addTrailingSlash": false}), cases::PATH);
+}

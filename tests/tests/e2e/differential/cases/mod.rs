@@ -10,7 +10,7 @@ mod polling;
 mod upgrade;
 mod websocket;
 
-pub use options::{CROSS_ORIGIN, QUICK};
+pub use options::{COOKIE, CROSS_ORIGIN, PATH, QUICK, TRANSPORTS, UNTOLD};
 
 use super::recorder::Recorder;
 

@@ -65,6 +65,71 @@ pub const CROSS_ORIGIN: &[Case] = &[
     }),
 ];
 
+/// With one transport.
+pub const TRANSPORTS: &[Case] = &[
+    ("transports: handshake", |talk| talk.handshake()),
+    ("transports: websocket", |talk| {
+        let socket = talk.websocket(WS);
+        talk.frames(socket, 1);
+    }),
+    ("transports: websocket by plain get", |talk| talk.get(WS)),
+    ("transports: upgrade", |talk| {
+        talk.handshake();
+        talk.websocket(UPGRADE);
+    }),
+    ("transports: websocket that names polling", |talk| {
+        talk.request(&upgrade("EIO=4&transport=polling"));
+    }),
+    ("transports: websocket elsewhere", |talk| {
+        talk.request(&upgrade(WS).replace("/socket.io/", "/other/"));
+    }),
+];
+
+/// Without upgrades.
+pub const UNTOLD: &[Case] = &[
+    ("untold: handshake", |talk| talk.handshake()),
+    ("untold: upgrade all the same", |talk| {
+        talk.connected();
+        let socket = talk.websocket(UPGRADE);
+        talk.text(socket, "2probe");
+        talk.frames(socket, 1);
+        talk.text(socket, "5");
+        talk.text(socket, "42[\"a\"]");
+        talk.frames(socket, 1);
+    }),
+];
+
+/// With a cookie.
+pub const COOKIE: &[Case] = &[
+    ("cookie: polling", |talk| {
+        talk.connected();
+        talk.post(SESSION, "42[\"a\"]");
+        talk.poll();
+    }),
+    ("cookie: websocket", |talk| {
+        let socket = talk.websocket(WS);
+        talk.frames(socket, 1);
+    }),
+    ("cookie: refusal", |talk| talk.get("EIO=3&transport=polling")),
+];
+
+/// With a path without a slash at its end.
+pub const PATH: &[Case] = &[
+    ("path: without a slash", |talk| at(talk, "/socket.io")),
+    ("path: with a slash", |talk| at(talk, "/socket.io/")),
+    ("path: with more", |talk| at(talk, "/socket.iox/y")),
+    ("path: another", |talk| at(talk, "/socket.i")),
+    ("path: websocket without a slash", |talk| {
+        let socket = talk.open(&upgrade(WS).replace("/socket.io/", "/socket.io"));
+        talk.answer(socket);
+        talk.frames(socket, 1);
+    }),
+];
+
+fn at(talk: &mut Recorder, path: &str) {
+    talk.request(&get("EIO=4&transport=polling").replace("/socket.io/", path));
+}
+
 const ORIGINS: [&str; 3] = ["http://a.example", "http://b.example", "http://c.example"];
 
 fn cross_origin(talk: &mut Recorder, method: &str, query: &str) {
