@@ -73,7 +73,7 @@ pub struct MissingState {
 }
 
 impl App {
-    /// An application without namespaces: every client is refused.
+    /// An application of the main namespace, `/`, without handlers: clients can join it, as in Node.
     pub fn new() -> Self {
         App::default()
     }

@@ -107,7 +107,7 @@ impl Io {
     }
 
     /// See [`super::Broadcast::fetch_sockets`].
-    pub(super) async fn fetch_sockets(
+    pub(super) async fn fetch_all(
         &self,
         namespace: NamespaceIndex,
         target: Selector,

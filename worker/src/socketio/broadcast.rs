@@ -6,7 +6,7 @@ use serde::Serialize;
 use smallvec::SmallVec;
 
 use super::{
-    Io,
+    Io, RoomNames,
     ack::{Answers, RequestError},
 };
 use crate::{
@@ -33,28 +33,24 @@ pub struct Broadcast<'a> {
 
 impl<'a> Broadcast<'a> {
     pub(super) fn new(io: &'a Io, namespace: NamespaceIndex) -> Self {
-        Broadcast {
-            io,
-            namespace,
-            rooms: SmallVec::new(),
-            except: SmallVec::new(),
-            flags: Flags::default(),
-            local: false,
-            within: None,
-        }
+        Broadcast::with_flags(io, namespace, Flags::default(), None)
     }
 
-    /// To the sockets in this room, too. A socket's id is a room.
+    pub(super) fn with_flags(io: &'a Io, namespace: NamespaceIndex, flags: Flags, within: Option<Duration>) -> Self {
+        Broadcast { io, namespace, rooms: SmallVec::new(), except: SmallVec::new(), flags, local: false, within }
+    }
+
+    /// To the sockets in this room, or in one of these, too. A socket's id is a room.
     #[must_use]
-    pub fn to(mut self, room: &'a str) -> Self {
-        self.rooms.push(room);
+    pub fn to(mut self, rooms: impl RoomNames<'a>) -> Self {
+        rooms.each(|room| self.rooms.push(room));
         self
     }
 
-    /// Not to the sockets in this room.
+    /// Not to the sockets in this room, or in one of these.
     #[must_use]
-    pub fn except(mut self, room: &'a str) -> Self {
-        self.except.push(room);
+    pub fn except(mut self, rooms: impl RoomNames<'a>) -> Self {
+        rooms.each(|room| self.except.push(room));
         self
     }
 
@@ -120,24 +116,24 @@ impl<'a> Broadcast<'a> {
     /// Where not all servers answer in time: then with what those did that answered.
     pub async fn fetch_sockets(&self) -> Result<Answers<RemoteSocket>, RequestError<RemoteSocket>> {
         let within = self.within.unwrap_or(REQUESTS_TIMEOUT);
-        self.io.fetch_sockets(self.namespace, self.selector(), self.local, within).await
+        self.io.fetch_all(self.namespace, self.selector(), self.local, within).await
     }
 
-    /// Makes these sockets join a room.
+    /// Makes these sockets join a room, or several.
     ///
     /// # Errors
     /// Where the order to the other servers cannot be written.
-    pub fn sockets_join(&self, room: &str) -> Result<(), WriteError> {
-        let body = RequestBody::Join { target: self.selector(), rooms: vec![Room::from(room)] };
+    pub fn sockets_join<'r>(&self, rooms: impl RoomNames<'r>) -> Result<(), WriteError> {
+        let body = RequestBody::Join { target: self.selector(), rooms: owned(rooms) };
         self.io.order(self.namespace, body, self.local)
     }
 
-    /// Makes these sockets leave a room.
+    /// Makes these sockets leave a room, or several.
     ///
     /// # Errors
     /// Where the order to the other servers cannot be written.
-    pub fn sockets_leave(&self, room: &str) -> Result<(), WriteError> {
-        let body = RequestBody::Leave { target: self.selector(), rooms: vec![Room::from(room)] };
+    pub fn sockets_leave<'r>(&self, rooms: impl RoomNames<'r>) -> Result<(), WriteError> {
+        let body = RequestBody::Leave { target: self.selector(), rooms: owned(rooms) };
         self.io.order(self.namespace, body, self.local)
     }
 
@@ -154,4 +150,10 @@ impl<'a> Broadcast<'a> {
         let rooms = |names: &[&str]| names.iter().map(|&name| Room::from(name)).collect();
         Selector { rooms: rooms(&self.rooms), except: rooms(&self.except) }
     }
+}
+
+fn owned<'a>(names: impl RoomNames<'a>) -> Vec<Room> {
+    let mut rooms = Vec::new();
+    names.each(|name| rooms.push(Room::from(name)));
+    rooms
 }

@@ -61,14 +61,17 @@ mod namespaced;
 mod pending;
 mod publish;
 mod requests;
+mod room_names;
 mod rooms;
 mod server;
+mod shortcuts;
 mod socket;
 mod socket_id;
 mod states;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod to_socket;
 mod waiting;
 
 use std::rc::Rc;
@@ -85,10 +88,12 @@ pub use handle::{Gone, Handle};
 pub use handler::{Handler, Outcome};
 pub(crate) use lifecycle::Leading;
 pub use namespaced::{Namespaced, ServerEmitError};
+pub use room_names::RoomNames;
 pub use rooms::{MAX_ROOM_NAME_BYTES, MAX_ROOMS_PER_SOCKET};
 pub use socket::Socket;
 pub use socket_id::SocketId;
 pub use states::States;
+pub use to_socket::ToSocket;
 
 use crate::{bus::Bus, engine::Engine};
 

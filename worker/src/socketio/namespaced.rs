@@ -34,7 +34,7 @@ impl<'a> Namespaced<'a> {
 
     /// To the sockets that are selected next.
     pub fn sockets(&self) -> Broadcast<'a> {
-        Broadcast::new(self.io, self.namespace)
+        Broadcast::new(self.io, self.namespace).timeout(self.within)
     }
 
     /// The rooms of all servers, those of sockets' own ids among them, each once.

@@ -124,7 +124,10 @@ pub(super) struct Counters {
 
 impl Inner {
     pub(super) fn new(engine: Engine, worker: WorkerId, app: App, mut rng: fastrand::Rng) -> Self {
-        let mut namespaces: Vec<_> = app.namespaces.into_iter().collect();
+        let mut declared = app.namespaces;
+        // As in Node, where clients can always join it.
+        declared.entry("/".to_owned()).or_default();
+        let mut namespaces: Vec<_> = declared.into_iter().collect();
         namespaces.sort_by(|a, b| a.0.cmp(&b.0));
         let namespaces: Vec<_> = namespaces
             .into_iter()

@@ -6,15 +6,10 @@ use roomd_wire::PeerAddress;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{
-    Broadcast, Io, Namespaced, SocketId,
-    ack::{AckError, Awaited},
-    apart::Apart,
-    rooms::Change,
-};
+use super::{Broadcast, Io, Namespaced, RoomNames, SocketId, ToSocket, ack::AckError, apart::Apart, rooms::Change};
 use crate::{
     engine::{Handshake, SessionKey, Transport},
-    protocol::{Data, EncodeError, Encoded, membership::NamespaceIndex},
+    protocol::{Data, EncodeError, membership::NamespaceIndex},
 };
 
 /// The address of a client in a namespace. It can be kept and used after the client has gone: then nothing happens.
@@ -57,11 +52,7 @@ impl Socket {
     /// # Errors
     /// Where a value has no JSON form.
     pub fn emit(&self, event: &str, args: impl Serialize) -> Result<(), EncodeError> {
-        let data = Data::event(event, &args)?;
-        if let Some(session) = self.session() {
-            self.io.0.engine.send(session, &Encoded::event(self.namespace(), None, &data));
-        }
-        Ok(())
+        ToSocket::new(self).emit(event, args)
     }
 
     /// Sends an event that may be lost if the client cannot take it now.
@@ -69,11 +60,7 @@ impl Socket {
     /// # Errors
     /// Where a value has no JSON form.
     pub fn emit_volatile(&self, event: &str, args: impl Serialize) -> Result<(), EncodeError> {
-        let data = Data::event(event, &args)?;
-        if let Some(session) = self.session() {
-            self.io.0.engine.send_volatile(session, &Encoded::event(self.namespace(), None, &data));
-        }
-        Ok(())
+        self.volatile().emit(event, args)
     }
 
     /// Sends an event and waits for the client's answer.
@@ -81,25 +68,30 @@ impl Socket {
     /// # Errors
     /// Where a value has no JSON form, no answer comes in time, or the client leaves.
     pub async fn emit_with_ack(&self, event: &str, args: impl Serialize, within: Duration) -> Result<Data, AckError> {
-        let data = Data::event(event, &args)?;
-        let (_awaited, answer) = {
-            let mut state = self.io.0.state.borrow_mut();
-            let members = &mut state.namespaces[usize::from(self.namespace)];
-            let session = members.socket(&self.id).ok_or(AckError::Disconnected)?.session;
-            let (question, answer) = members.waiting.ask(self.id);
-            self.io.0.engine.send(session, &Encoded::event(self.namespace(), Some(question.number), &data));
-            (Awaited { io: self.io.clone(), namespace: self.namespace, question }, answer)
-        };
-        match tokio::time::timeout(within, answer).await {
-            Ok(answer) => answer.map_err(|_dropped| AckError::Disconnected),
-            Err(_too_late) => Err(AckError::Timeout(within)),
-        }
+        self.timeout(within).emit_with_ack(event, args).await
     }
 
-    /// Joins a room; in middleware, from the moment that it is let in. False where it is in [`super::MAX_ROOMS_PER_SOCKET`] already,
-    /// the name is longer than [`super::MAX_ROOM_NAME_BYTES`], or it is not here any more.
-    pub fn join(&self, room: &str) -> bool {
-        self.io.0.join(self.namespace, self.id, room)
+    /// What is sent next may be lost if the client cannot take it now.
+    pub fn volatile(&self) -> ToSocket<'_> {
+        ToSocket::new(self).volatile()
+    }
+
+    /// Whether what is sent next may be compressed on its way; it may if nothing is said.
+    pub fn compress(&self, compress: bool) -> ToSocket<'_> {
+        ToSocket::new(self).compress(compress)
+    }
+
+    /// How long the next question waits for its answer.
+    pub fn timeout(&self, within: Duration) -> ToSocket<'_> {
+        ToSocket::new(self).timeout(within)
+    }
+
+    /// Joins a room, or several; in middleware, from the moment that it is let in. False where it is in
+    /// [`super::MAX_ROOMS_PER_SOCKET`] already, a name is longer than [`super::MAX_ROOM_NAME_BYTES`], or it is not here any more.
+    pub fn join<'a>(&self, rooms: impl RoomNames<'a>) -> bool {
+        let mut joined = true;
+        rooms.each(|room| joined &= self.io.0.join(self.namespace, self.id, room));
+        joined
     }
 
     /// Leaves a room. The room of its own id is not left.
@@ -118,9 +110,19 @@ impl Socket {
         std::iter::once(self.id.to_string()).chain(members.rooms.of(member).map(|room| room.to_string())).collect()
     }
 
-    /// To the sockets in a room, without this one. More rooms can be added.
-    pub fn to<'a>(&'a self, room: &'a str) -> Broadcast<'a> {
-        self.broadcast().to(room)
+    /// To the sockets in a room, or in several, without this one. More rooms can be added.
+    pub fn to<'a>(&'a self, rooms: impl RoomNames<'a>) -> Broadcast<'a> {
+        self.broadcast().to(rooms)
+    }
+
+    /// To all sockets of the namespace without this one and those in a room, or in several.
+    pub fn except<'a>(&'a self, rooms: impl RoomNames<'a>) -> Broadcast<'a> {
+        self.broadcast().except(rooms)
+    }
+
+    /// To all sockets of the namespace on this worker, without this one.
+    pub fn local(&self) -> Broadcast<'_> {
+        self.broadcast().local()
     }
 
     /// To all sockets of the namespace, without this one.
@@ -179,7 +181,7 @@ impl Socket {
         self.io.disconnect(self.namespace, self.id, close);
     }
 
-    fn session(&self) -> Option<SessionKey> {
+    pub(super) fn session(&self) -> Option<SessionKey> {
         Some(self.io.0.state.borrow().namespaces[usize::from(self.namespace)].socket(&self.id)?.session)
     }
 }

@@ -2,6 +2,7 @@
 
 mod backlog;
 mod bus;
+mod chains;
 mod cluster;
 mod ends;
 mod handlers;

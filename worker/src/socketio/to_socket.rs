@@ -1,0 +1,135 @@
+//! To one client, in a way that is said first.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{
+    Broadcast, RoomNames, Socket,
+    ack::{AckError, Awaited},
+};
+use crate::{
+    adapter::codec::Flags,
+    protocol::{Data, EncodeError, Encoded},
+};
+
+/// How something is sent to a client, or by [`to`](ToSocket::to) and its like to others: collected by its methods, used by the
+/// last of them. What a [`Socket`]'s methods of the same names begin.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use roomd_worker::{protocol::EncodeError, socketio::Socket};
+/// # fn example(socket: &Socket) -> Result<(), EncodeError> {
+/// socket.volatile().emit("position", (1.5, 2))?;
+/// socket.compress(false).to(["red", "green"]).emit("position", (1.5, 2))?;
+/// # Ok(())
+/// # }
+/// # async fn asks(socket: Socket) {
+/// let answer = socket.timeout(Duration::from_secs(5)).emit_with_ack("ready?", ()).await;
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ToSocket<'a> {
+    socket: &'a Socket,
+    flags: Flags,
+    within: Option<Duration>,
+}
+
+impl<'a> ToSocket<'a> {
+    pub(super) fn new(socket: &'a Socket) -> Self {
+        ToSocket { socket, flags: Flags::default(), within: None }
+    }
+
+    /// May be lost if the client cannot take it now.
+    #[must_use]
+    pub fn volatile(mut self) -> Self {
+        self.flags.volatile = true;
+        self
+    }
+
+    /// Whether it may be compressed on its way; it may if nothing is said.
+    #[must_use]
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.flags.compress = Some(compress);
+        self
+    }
+
+    /// How long to wait for an answer; else as long as the client is there.
+    #[must_use]
+    pub fn timeout(mut self, within: Duration) -> Self {
+        self.within = Some(within);
+        self
+    }
+
+    /// Not to this client but to the sockets in a room, or in several.
+    #[must_use]
+    pub fn to(self, rooms: impl RoomNames<'a>) -> Broadcast<'a> {
+        self.broadcast().to(rooms)
+    }
+
+    /// Not to this client but to the others of its namespace, except those in a room, or in several.
+    #[must_use]
+    pub fn except(self, rooms: impl RoomNames<'a>) -> Broadcast<'a> {
+        self.broadcast().except(rooms)
+    }
+
+    /// Not to this client but to the others of its namespace on this worker.
+    #[must_use]
+    pub fn local(self) -> Broadcast<'a> {
+        self.broadcast().local()
+    }
+
+    /// Not to this client but to the others of its namespace.
+    #[must_use]
+    pub fn broadcast(self) -> Broadcast<'a> {
+        let Socket { io, namespace, .. } = self.socket;
+        Broadcast::with_flags(io, *namespace, self.flags, self.within).except(self.socket.id())
+    }
+
+    /// Sends an event. `args`: a tuple for several, `()` for none, else one.
+    ///
+    /// # Errors
+    /// Where a value has no JSON form.
+    pub fn emit(self, event: &str, args: impl Serialize) -> Result<(), EncodeError> {
+        self.emit_data(&Data::event(event, &args)?);
+        Ok(())
+    }
+
+    /// Sends an event as it came from somebody else: an array of its name and its arguments.
+    pub fn emit_data(self, event: &Data) {
+        self.send(None, event);
+    }
+
+    /// Sends an event and waits for the client's answer.
+    ///
+    /// # Errors
+    /// See [`AckError`].
+    pub async fn emit_with_ack(self, event: &str, args: impl Serialize) -> Result<Data, AckError> {
+        let data = Data::event(event, &args)?;
+        let Socket { io, namespace, id } = self.socket;
+        let (question, answer) = {
+            let members = &mut io.0.state.borrow_mut().namespaces[usize::from(*namespace)];
+            members.member(id).ok_or(AckError::Disconnected)?;
+            members.waiting.ask(*id)
+        };
+        let _awaited = Awaited { io: io.clone(), namespace: *namespace, question };
+        self.send(Some(question.number), &data);
+        let answered = match self.within {
+            Some(within) => {
+                tokio::time::timeout(within, answer).await.map_err(|_too_late| AckError::Timeout(within))?
+            }
+            None => answer.await,
+        };
+        answered.map_err(|_dropped| AckError::Disconnected)
+    }
+
+    fn send(&self, number: Option<u64>, event: &Data) {
+        let Socket { io, .. } = self.socket;
+        let Some(session) = self.socket.session() else { return };
+        let packet = Encoded::event(self.socket.namespace(), number, event).compress(self.flags.may_compress());
+        match self.flags.volatile {
+            true => io.0.engine.send_volatile(session, &packet),
+            false => io.0.engine.send(session, &packet),
+        }
+    }
+}
