@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, process::ExitCode, rc::Rc, time::Duration};
 
-use roomd::{Ack, Answers, App, Args, Auth, Binary, ConnectError, Data, RequestError, ServerAck, Socket};
+use roomd::{Ack, Answers, App, Args, Auth, Binary, ConnectError, Data, RemoteSocket, RequestError, ServerAck, Socket};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -160,9 +160,16 @@ async fn cluster(socket: &Socket, call: &str, target: &Value, args: Value) -> Va
             })
         }
         "fetch" => answered(sockets.fetch_sockets().await, |found| {
-            json!({"id": found.id, "rooms": found.rooms, "data": found.data.decode::<Value>().unwrap(),
-                "handshake": found.handshake})
+            json!({"id": found.id(), "rooms": found.rooms().collect::<Vec<_>>(), "data": found.data::<Value>(),
+                "handshake": found.handshake()})
         }),
+        "each" => {
+            let mut done = Vec::new();
+            for found in sockets.fetch_sockets().await.unwrap().answers {
+                done.push(each(&found, text(), &args[1]).await);
+            }
+            json!(done)
+        }
         "join" => json!(sockets.sockets_join(text()).is_ok()),
         "leave" => json!(sockets.sockets_leave(text()).is_ok()),
         "disconnect" => json!(sockets.disconnect_sockets(args[0] == true).is_ok()),
@@ -171,6 +178,22 @@ async fn cluster(socket: &Socket, call: &str, target: &Value, args: Value) -> Va
         "server emit with ack" => answered(socket.nsp().server_side_emit_with_ack(text(), &args[1]).await, |answer| {
             answer.map_or(Value::Null, |data| data.decode().unwrap())
         }),
+        other => panic!("{other}"),
+    }
+}
+
+/// A call of one socket, wherever it is.
+async fn each(found: &RemoteSocket, call: &str, arg: &Value) -> Value {
+    let text = || arg.as_str().unwrap();
+    match call {
+        "emit" => json!(found.emit("word", arg).is_ok()),
+        "join" => json!(found.join([text(), "second"]).is_ok()),
+        "leave" => json!(found.leave(text()).is_ok()),
+        "disconnect" => json!(found.disconnect(arg == true).is_ok()),
+        "emit with ack" => match found.emit_with_ack("question", arg, Duration::from_secs(3)).await {
+            Ok(answer) => answer.map_or(Value::Null, |data| data.decode().unwrap()),
+            Err(error) => json!(error.to_string()),
+        },
         other => panic!("{other}"),
     }
 }

@@ -55,7 +55,7 @@ async fn ask(socket: &Socket, call: &str) -> Value {
     match call {
         "fetchSockets" => {
             let found = sockets.to("r1").fetch_sockets().await.unwrap().answers;
-            found.iter().map(|found| json!({"id": found.id, "rooms": found.rooms, "user": found.data.json()})).collect()
+            found.iter().map(|found| json!({"id": found.id(), "rooms": found.rooms().collect::<Vec<_>>(), "user": found.data::<Value>().to_string()})).collect()
         }
         "specific_fetch" => json!(sockets.fetch_sockets().await.unwrap().answers.len()),
         "allRooms" => json!(namespace.all_rooms().await.unwrap().answers),

@@ -23,8 +23,9 @@ impl Mixed {
         let cluster = Cluster::build(2).program(program).redis(&redis.url()).start();
         let mut clients = Node::start("clients.mjs", &[]);
         for name in ALL {
-            let url = if name.starts_with('r') { cluster.url() } else { format!("http://127.0.0.1:{port}") };
-            clients.connect(name, &format!("{url}{namespace}"), json!({"transports": ["websocket"]}));
+            let base = if name.starts_with('r') { cluster.url() } else { format!("http://127.0.0.1:{port}") };
+            let options = json!({"transports": ["websocket"], "query": {"name": "a ü"}});
+            clients.connect(name, &format!("{base}{namespace}"), options);
         }
         Mixed { redis, cluster, server, clients }
     }
@@ -191,7 +192,15 @@ fn sockets_are_found_moved_and_disconnected_across_both() {
             let own = if one["id"] == mixed.id("r2") { "r2" } else { "n2" };
             assert_eq!(one["data"], json!({"name": own}), "{from}");
             assert!(one["rooms"].as_array().unwrap().contains(&json!(room)), "{from}: {one}");
-            assert_eq!(one["handshake"]["query"]["EIO"], "4", "{from}: {one}");
+            let handshake = &one["handshake"];
+            assert_eq!(
+                (&handshake["query"]["EIO"], &handshake["query"]["name"]),
+                (&json!("4"), &json!("a ü")),
+                "{from}"
+            );
+            assert_eq!((&handshake["xdomain"], &handshake["secure"]), (&json!(false), &json!(false)), "{from}: {one}");
+            assert!(handshake["headers"]["host"].is_string() && handshake["url"].is_string(), "{from}: {one}");
+            assert!(handshake["time"].as_str().unwrap().contains(" GMT+"), "{from}: {one}");
             assert!(one["handshake"]["issued"].is_u64() && one["handshake"]["address"].is_string(), "{one}");
         }
         assert_eq!(ids(&mixed.call(from, "fetch", json!({}), json!([]))).len(), 4);
@@ -224,6 +233,35 @@ fn sockets_are_found_moved_and_disconnected_across_both() {
             .clients
             .eventually("it is gone", &json!({"do": "state", "name": client}), |state| state["connected"] == false);
         assert!(state["log"].to_string().contains("io server disconnect"), "{state}");
+    }
+}
+
+#[test]
+fn what_was_found_is_reached_wherever_it_is() {
+    let mut mixed = Mixed::start("test_app", "/test");
+    for client in ["r2", "n2"] {
+        mixed.join(client, "room");
+        mixed.clients.ask(json!({"do": "answers", "name": client, "args": [{"from": client}, "second"]}));
+    }
+    let target = json!({"to": ["room"]});
+    assert_eq!(mixed.call("r1", "each", target.clone(), json!(["emit", {"to": "each"}])), json!([true, true]));
+    mixed.assert_got("word", &["r2", "n2"], &json!([{"to": "each"}]));
+    let answers = mixed.call("r1", "each", target.clone(), json!(["emit with ack", 1]));
+    let mut answers: Vec<_> = answers.as_array().unwrap().iter().map(Value::to_string).collect();
+    answers.sort();
+    assert_eq!(answers, [r#"{"from":"n2"}"#, r#"{"from":"r2"}"#]);
+    let rooms_of = |mixed: &mut Mixed, client: &str| mixed.ask(client, "rooms", json!([])).as_array().unwrap().len();
+    for (call, rooms) in [("join", 4), ("leave", 3)] {
+        assert_eq!(mixed.call("r1", "each", target.clone(), json!([call, "first"])), json!([true, true]));
+        for client in ["r2", "n2"] {
+            eventually("its rooms have changed", || (rooms_of(&mut mixed, client) == rooms).then_some(()));
+        }
+    }
+    assert_eq!(mixed.call("r1", "each", target, json!(["disconnect", false])), json!([true, true]));
+    for client in ["r2", "n2"] {
+        mixed
+            .clients
+            .eventually("it is gone", &json!({"do": "state", "name": client}), |state| state["connected"] == false);
     }
 }
 

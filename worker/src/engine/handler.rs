@@ -1,11 +1,11 @@
 //! What the engine and the layer above it say to each other: the engine owns sessions, the layer above their meaning.
 
-use std::rc::Rc;
+use std::{borrow::Cow, rc::Rc};
 
 use bytes::Bytes;
 use roomd_wire::{PeerAddress, Sid};
 
-use crate::protocol::session::CloseReason;
+use crate::{adapter::codec::js_date, protocol::session::CloseReason};
 
 /// Names a session inside one worker; a key of an ended session never names a later one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -16,7 +16,17 @@ pub struct SessionKey {
     pub epoch: u32,
 }
 
-/// The request a session began with, kept in one packed block (design D8).
+/// The request a session began with, kept in one packed block (design D8). Node's `socket.handshake`, but for `auth`, which
+/// each namespace has its own of.
+///
+/// ```
+/// # use roomd_worker::engine::Handshake;
+/// # fn example(handshake: &Handshake) {
+/// let language = handshake.header("Accept-Language").unwrap_or("en");
+/// let room = handshake.query("room").unwrap_or_default();
+/// println!("{} came at {} for {room} in {language}", handshake.address(), handshake.time());
+/// # }
+/// ```
 pub struct Handshake {
     /// The session's id.
     pub sid: Sid,
@@ -44,9 +54,9 @@ pub trait SessionHandler {
 }
 
 impl Handshake {
-    /// The value of a header by its lower-case name; the first if it came more than once.
+    /// The value of a header; the first if it came more than once.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers().find_map(|(key, value)| (key == name).then_some(value))
+        self.headers().find_map(|(key, value)| key.eq_ignore_ascii_case(name).then_some(value))
     }
 
     /// All headers in the order they came, names in lower case.
@@ -54,8 +64,76 @@ impl Handshake {
         self.headers.lines().filter_map(|line| line.split_once(": "))
     }
 
-    /// The query part of the request target, without its question mark.
-    pub fn query(&self) -> &str {
+    /// The value of a name in the query, decoded; the last if it came more than once.
+    pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.query_pairs().filter_map(|(key, value)| (key == name).then_some(value)).last()
+    }
+
+    /// The query's names and values, decoded, in their order; the transport's own (`EIO`, `transport`) among them, as in Node.
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        form_urlencoded::parse(self.raw_query().as_bytes())
+    }
+
+    /// The query as sent, without its question mark.
+    pub fn raw_query(&self) -> &str {
         self.url.split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// The client's address as text, without a port: from `X-Forwarded-For` where the peer is a trusted proxy. Empty where it came
+    /// over a Unix socket and nobody says who it is.
+    pub fn address(&self) -> String {
+        match self.peer {
+            PeerAddress::Ip(ip, _) => ip.to_string(),
+            PeerAddress::Unix => String::new(),
+        }
+    }
+
+    /// When it came, in milliseconds since 1970.
+    pub fn issued(&self) -> u64 {
+        self.issued_ms
+    }
+
+    /// When it came, as JavaScript writes dates, in UTC.
+    pub fn time(&self) -> String {
+        js_date(self.issued_ms)
+    }
+
+    /// The request target as sent.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Whether there was an `Origin` header.
+    pub fn xdomain(&self) -> bool {
+        self.header("origin").is_some()
+    }
+
+    /// Whether it came over TLS: never, since whatever is in front of roomd ends that. In Node it is so, too, behind a proxy.
+    pub fn secure(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handshake_tells_what_the_client_sent() {
+        let handshake = Handshake {
+            sid: Sid::parse(&[b'A'; Sid::LEN]).unwrap(),
+            peer: PeerAddress::Ip("::1".parse().unwrap(), 1),
+            issued_ms: 1_700_000_000_000,
+            url: "/socket.io/?EIO=4&token=a%20b+c&token=%C3%BC&empty".into(),
+            headers: "host: example\norigin: http://a\nx-a: 1\nx-a: 2\n".into(),
+        };
+        assert_eq!(handshake.query("token").unwrap(), "\u{fc}");
+        assert_eq!((handshake.query("empty").unwrap(), handshake.query("none")), ("".into(), None));
+        assert_eq!(handshake.query_pairs().nth(1).unwrap(), ("token".into(), "a b c".into()));
+        assert_eq!((handshake.header("X-A"), handshake.header("none")), (Some("1"), None));
+        assert_eq!((handshake.xdomain(), handshake.secure()), (true, false));
+        assert_eq!((&*handshake.address(), handshake.issued()), ("::1", 1_700_000_000_000));
+        assert!(handshake.time().starts_with("Tue Nov 14 2023 22:13:20 GMT+0000"), "{}", handshake.time());
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Io, Socket, SocketId, waiting::Question};
 use crate::{
-    adapter::codec::MAX_MESSAGE_BYTES,
+    adapter::codec::{MAX_MESSAGE_BYTES, WriteError},
     protocol::{Data, EncodeError, membership::NamespaceIndex},
 };
 
@@ -39,6 +39,15 @@ pub enum AckError {
     /// The event could not be sent.
     #[error("send an event")]
     Encode(#[from] EncodeError),
+    /// The event could not be written in the adapter's format.
+    #[error("send an event to another server")]
+    Write(#[from] WriteError),
+    /// The bus could not be asked whether another server has the client.
+    #[error("reach the other servers")]
+    Bus(#[source] crate::bus::BusError),
+    /// The client answered, but with more than travels between servers.
+    #[error("get an answer of {0} bytes: {MAX_MESSAGE_BYTES} are the most that travel between servers")]
+    TooLong(u64),
 }
 
 /// An answer, or several, that somebody waits for. Dropped, none is waited for any more.
@@ -145,17 +154,18 @@ pub enum RequestError<T> {
     Encode(#[from] EncodeError),
     /// The request could not be written in the adapter's format.
     #[error("write the request")]
-    Write(#[from] crate::adapter::codec::WriteError),
+    Write(#[from] WriteError),
 }
 
 impl<T> RequestError<T> {
     /// The same with other partial answers, where there are some.
-    pub(super) fn map_partial(self, change: impl FnOnce(Answers<T>) -> Answers<T>) -> Self {
+    pub(super) fn map_partial<U>(self, change: impl FnOnce(Answers<T>) -> Answers<U>) -> RequestError<U> {
         match self {
             RequestError::Timeout { within, partial } => RequestError::Timeout { within, partial: change(partial) },
             RequestError::Bus { source, partial } => RequestError::Bus { source, partial: change(partial) },
             RequestError::TooLong { bytes, partial } => RequestError::TooLong { bytes, partial: change(partial) },
-            other @ (RequestError::Encode(_) | RequestError::Write(_)) => other,
+            RequestError::Encode(error) => RequestError::Encode(error),
+            RequestError::Write(error) => RequestError::Write(error),
         }
     }
 }

@@ -196,7 +196,8 @@ impl Io {
             0 => None,
             _ => Some(self.ask(namespace, RequestBody::Broadcast { packet, target, flags })?),
         };
-        while missing_servers > 0 || answers.len() + unanswered < expected {
+        let single = flags.expect_single_response;
+        while (missing_servers > 0 || answers.len() + unanswered < expected) && !(single && !answers.is_empty()) {
             let elsewhere = async {
                 match &mut asked {
                     Some(asked) => asked.answers.recv().await,

@@ -6,11 +6,11 @@ use serde::Serialize;
 use smallvec::SmallVec;
 
 use super::{
-    Io, RoomNames,
+    Io, RemoteSocket, RoomNames,
     ack::{Answers, RequestError},
 };
 use crate::{
-    adapter::codec::{Flags, RemoteSocket, RequestBody, Room, Selector, WriteError},
+    adapter::codec::{Flags, RequestBody, Room, Selector, WriteError},
     protocol::{Data, EncodeError, membership::NamespaceIndex},
 };
 
@@ -116,7 +116,12 @@ impl<'a> Broadcast<'a> {
     /// Where not all servers answer in time: then with what those did that answered.
     pub async fn fetch_sockets(&self) -> Result<Answers<RemoteSocket>, RequestError<RemoteSocket>> {
         let within = self.within.unwrap_or(REQUESTS_TIMEOUT);
-        self.io.fetch_all(self.namespace, self.selector(), self.local, within).await
+        let known = |found: Answers<_>| {
+            let known = |told| RemoteSocket::new(self.io, self.namespace, told);
+            Answers { answers: found.answers.into_iter().map(known).collect(), expected: found.expected }
+        };
+        let found = self.io.fetch_all(self.namespace, self.selector(), self.local, within).await;
+        found.map(known).map_err(|error| error.map_partial(known))
     }
 
     /// Makes these sockets join a room, or several.

@@ -60,6 +60,7 @@ mod membership;
 mod namespaced;
 mod pending;
 mod publish;
+mod remote_socket;
 mod requests;
 mod room_names;
 mod rooms;
@@ -88,6 +89,7 @@ pub use handle::{Gone, Handle};
 pub use handler::{Handler, Outcome};
 pub(crate) use lifecycle::Leading;
 pub use namespaced::{Namespaced, ServerEmitError};
+pub use remote_socket::RemoteSocket;
 pub use room_names::RoomNames;
 pub use rooms::{MAX_ROOM_NAME_BYTES, MAX_ROOMS_PER_SOCKET};
 pub use socket::Socket;
@@ -95,6 +97,10 @@ pub use socket_id::SocketId;
 pub use states::States;
 pub use to_socket::ToSocket;
 
+pub use crate::{
+    adapter::codec::{RemoteHandshake, WriteError},
+    engine::{Handshake, Transport},
+};
 use crate::{bus::Bus, engine::Engine};
 
 /// The server of one worker, and through the bus the whole cluster. A clone is another handle to it.

@@ -17,8 +17,7 @@ use super::{
 };
 use crate::{
     adapter::codec::{
-        Flags, Packet, RemoteHandshake, RemoteSocket, Request, RequestBody, Response, ResponseBody, Room, Selector,
-        WriteError, js_date,
+        self, Flags, Packet, RemoteHandshake, Request, RequestBody, Response, ResponseBody, Room, Selector, WriteError,
     },
     engine::Handshake,
     protocol::{Data, membership::NamespaceIndex},
@@ -278,7 +277,7 @@ impl Io {
         members.rooms.names().map(|name| Room::from(&**name)).chain(own.map(Room::from)).collect()
     }
 
-    pub(super) fn fetch_here(&self, namespace: NamespaceIndex, target: &Selector) -> Vec<RemoteSocket> {
+    pub(super) fn fetch_here(&self, namespace: NamespaceIndex, target: &Selector) -> Vec<codec::RemoteSocket> {
         let state = self.0.state.borrow();
         let members = &state.namespaces[usize::from(namespace)];
         let Some((rooms, except)) = names(target) else { return Vec::new() };
@@ -286,7 +285,7 @@ impl Io {
             let socket: &SocketState = members.sockets.get(member as usize)?;
             let session = state.sessions.get(&socket.session)?;
             let rooms = members.rooms.of(member).map(|room| Room::from(&**room));
-            Some(RemoteSocket {
+            Some(codec::RemoteSocket {
                 id: socket.id.to_string(),
                 handshake: handshake(&session.handshake, socket.auth.as_deref()),
                 rooms: std::iter::once(Room::from(socket.id.as_str())).chain(rooms).collect(),
@@ -308,21 +307,63 @@ fn no_data() -> Data {
 
 /// A handshake as servers tell each other.
 fn handshake(request: &Handshake, auth: Option<&Value>) -> RemoteHandshake {
-    let headers = request.headers().map(|(name, value)| (name.to_owned(), value.into())).collect();
-    let query = form_urlencoded::parse(request.query().as_bytes());
-    let address = match request.peer {
-        roomd_wire::PeerAddress::Ip(ip, _) => ip.to_string(),
-        roomd_wire::PeerAddress::Unix => String::new(),
-    };
     RemoteHandshake {
-        headers,
-        time: js_date(request.issued_ms),
-        address,
-        xdomain: request.header("origin").is_some(),
-        secure: false,
-        issued: request.issued_ms,
-        url: request.url.to_string(),
-        query: query.map(|(key, value)| (key.into_owned(), Value::from(value.into_owned()))).collect::<Map<_, _>>(),
+        headers: header_map(request),
+        time: request.time(),
+        address: request.address(),
+        xdomain: request.xdomain(),
+        secure: request.secure(),
+        issued: request.issued(),
+        url: request.url().to_owned(),
+        query: query_map(request),
         auth: auth.and_then(Value::as_object).cloned().unwrap_or_default(),
     }
+}
+
+/// As Node has headers that came more than once: of some the first counts, of others all do, with commas between.
+fn header_map(request: &Handshake) -> Map<String, Value> {
+    const FIRST: [&str; 16] = [
+        "age",
+        "authorization",
+        "content-length",
+        "content-type",
+        "etag",
+        "expires",
+        "from",
+        "host",
+        "if-modified-since",
+        "if-unmodified-since",
+        "location",
+        "max-forwards",
+        "proxy-authorization",
+        "referer",
+        "server",
+        "user-agent",
+    ];
+    let mut map = Map::new();
+    for (name, value) in request.headers() {
+        match map.get_mut(name) {
+            Some(Value::String(before)) if !FIRST.contains(&name) => {
+                before.push_str(if name == "cookie" { "; " } else { ", " });
+                before.push_str(value);
+            }
+            Some(_) => {}
+            None => drop(map.insert(name.to_owned(), value.into())),
+        }
+    }
+    map
+}
+
+/// As Node has names that came more than once: with an array of their values.
+fn query_map(request: &Handshake) -> Map<String, Value> {
+    let mut map = Map::new();
+    for (name, value) in request.query_pairs() {
+        let value = Value::from(value.into_owned());
+        match map.get_mut(&*name) {
+            Some(Value::Array(values)) => values.push(value),
+            Some(before) => *before = Value::Array(vec![before.take(), value]),
+            None => drop(map.insert(name.into_owned(), value)),
+        }
+    }
+    map
 }

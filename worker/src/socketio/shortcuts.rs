@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
-    Broadcast, Io, Namespaced, RoomNames,
+    Broadcast, Io, Namespaced, RemoteSocket, RoomNames,
     ack::{Answers, RequestError},
 };
 use crate::{
-    adapter::codec::{RemoteSocket, WriteError},
+    adapter::codec::WriteError,
     protocol::{Data, EncodeError},
 };
 

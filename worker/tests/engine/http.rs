@@ -240,7 +240,7 @@ fn the_handshake_keeps_the_request_and_the_client_s_address() {
             .replace("Host: x\r\n", "Host: x\r\nX-Forwarded-For: 203.0.113.9\r\nCookie: a=b\r\n");
         assert_eq!(worker.request(&request).await.status, 200);
         let handshake = Rc::clone(&worker.handshakes.borrow()[0]);
-        assert_eq!(handshake.query(), "EIO=4&transport=polling&token=1");
+        assert_eq!(handshake.raw_query(), "EIO=4&transport=polling&token=1");
         assert_eq!(handshake.header("cookie"), Some("a=b"));
         assert_eq!(handshake.peer.to_string(), "203.0.113.9:0");
     });

@@ -204,7 +204,7 @@ fn orders_act_here_at_once_though_the_bus_is_away() {
         sockets().to("r").emit("e", ()).unwrap();
         assert_eq!(client.received(), ["2[\"e\"]"]);
         assert!(matches!(sockets().fetch_sockets().await, Err(RequestError::Bus { partial, .. })
-            if partial.answers.len() == 1 && partial.answers[0].id == id));
+            if partial.answers.len() == 1 && partial.answers[0].id() == id));
         assert_eq!(sockets().local().fetch_sockets().await.unwrap().answers.len(), 1);
     });
 }
@@ -221,7 +221,7 @@ fn sockets_of_all_workers_are_fetched_with_all_that_is_known() {
         let found = cluster.workers[0].sockets().fetch_sockets().await.unwrap();
         assert_eq!((found.answers.len(), found.expected), (3, 3));
         let found = cluster.workers[0].sockets().to("r").to(&a_id).fetch_sockets().await.unwrap().answers;
-        assert_eq!(found.iter().map(|socket| socket.id.as_str()).collect::<Vec<_>>(), [&a_id, &b_id]);
+        assert_eq!(found.iter().map(|socket| socket.id()).collect::<Vec<_>>(), [&a_id, &b_id]);
         let bob = serde_json::to_value(&found[1]).unwrap();
         assert_eq!(bob["rooms"], json!([b_id, "r"]));
         assert_eq!(bob["data"], json!({"name": "bob"}));
@@ -261,8 +261,8 @@ fn an_answer_that_is_too_long_to_travel_is_told_at_once_and_the_others_are_kept(
         match cluster.workers[0].sockets().timeout(SOON * 100).fetch_sockets().await {
             Err(RequestError::TooLong { bytes, partial }) => {
                 assert!(bytes > large.len() as u64, "{bytes}");
-                let ids: Vec<_> = partial.answers.iter().map(|socket| &socket.id).collect();
-                assert_eq!((ids, partial.expected), (vec![&clients[0].1, &clients[2].1], 3));
+                let ids: Vec<_> = partial.answers.iter().map(|socket| socket.id()).collect();
+                assert_eq!((ids, partial.expected), (vec![&*clients[0].1, &*clients[2].1], 3));
             }
             other => panic!("{other:?}"),
         }
