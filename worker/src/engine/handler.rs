@@ -117,12 +117,15 @@ impl Handshake {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use roomd_wire::{Generation, SidHome, Slot, WorkerId};
+
     use super::*;
 
     #[test]
     fn a_handshake_tells_what_the_client_sent() {
+        let worker = WorkerId { slot: Slot(0), generation: Generation(1) };
         let handshake = Handshake {
-            sid: Sid::parse(&[b'A'; Sid::LEN]).unwrap(),
+            sid: Sid::new(SidHome { host: 0, worker }, Default::default()),
             peer: PeerAddress::Ip("::1".parse().unwrap(), 1),
             issued_ms: 1_700_000_000_000,
             url: "/socket.io/?EIO=4&token=a%20b+c&token=%C3%BC&empty".into(),

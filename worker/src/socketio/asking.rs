@@ -196,8 +196,8 @@ impl Io {
             0 => None,
             _ => Some(self.ask(namespace, RequestBody::Broadcast { packet, target, flags })?),
         };
-        let single = flags.expect_single_response;
-        while (missing_servers > 0 || answers.len() + unanswered < expected) && !(single && !answers.is_empty()) {
+        let first_is_enough = |answers: &[_]| flags.expect_single_response && !answers.is_empty();
+        while (missing_servers > 0 || answers.len() + unanswered < expected) && !first_is_enough(&answers) {
             let elsewhere = async {
                 match &mut asked {
                     Some(asked) => asked.answers.recv().await,
