@@ -1,4 +1,5 @@
 // The demo page in a real browser, driven by a test.
+import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { answer } from "./lines.mjs";
 
@@ -10,17 +11,22 @@ const browser = await chromium.launch({
 const tabs = new Map();
 
 answer({
-  // Opens a tab, and waits until its page is connected.
-  async open({ name, url, dark, width = 900 }) {
+  // Opens a tab, and waits until its page is connected, or says another state. With `official` it gets the official client from
+  // the public CDN, as far as it can tell.
+  async open({ name, url, dark, width = 900, state = "connected", official = false }) {
     const context = await browser.newContext({ viewport: { width, height: 640 }, colorScheme: dark ? "dark" : "light" });
     const page = await context.newPage();
     const errors = [];
     page.on("pageerror", (error) => errors.push(String(error)));
     // Nothing but this machine: the public CDN is out of reach for the test, wherever it runs.
     await page.route((target) => target.hostname !== "127.0.0.1" && target.protocol !== "file:", (route) => route.abort());
+    if (official) {
+      const path = fileURLToPath(new URL("node_modules/socket.io-client/dist/socket.io.min.js", import.meta.url));
+      await page.route("https://cdn.socket.io/**", (route) => route.fulfill({ path, contentType: "text/javascript" }));
+    }
     tabs.set(name, { page, errors });
     await page.goto(url);
-    await page.waitForSelector("#state[data-state=connected]", { timeout: 15000 });
+    await page.waitForSelector(`#state[data-state=${state}]`, { timeout: 15000 });
   },
   async facts({ name }) {
     const { page, errors } = tabs.get(name);
@@ -42,6 +48,17 @@ answer({
     await page.fill("#name", room);
     await page.press("#name", "Enter");
   },
+  async fill({ name, selector, text }) {
+    const { page } = tabs.get(name);
+    await page.fill(selector, text);
+  },
+  async press({ name, selector, key }) {
+    await tabs.get(name).page.press(selector, key);
+  },
+  async hold({ name, key }) {
+    await tabs.get(name).page.keyboard.down(key);
+  },
+  errors: ({ name }) => tabs.get(name).errors,
   // The value of a script in the page.
   run: ({ name, script }) => tabs.get(name).page.evaluate(script),
   async picture({ name, file }) {

@@ -158,6 +158,17 @@ pub enum RequestError<T> {
 }
 
 impl<T> RequestError<T> {
+    /// The answers that did come, for whoever can do with those: `found.unwrap_or_else(RequestError::into_partial)`. Empty where
+    /// the request could not be sent.
+    pub fn into_partial(self) -> Answers<T> {
+        match self {
+            RequestError::Timeout { partial, .. }
+            | RequestError::Bus { partial, .. }
+            | RequestError::TooLong { partial, .. } => partial,
+            RequestError::Encode(_) | RequestError::Write(_) => Answers { answers: Vec::new(), expected: 0 },
+        }
+    }
+
     /// The same with other partial answers, where there are some.
     pub(super) fn map_partial<U>(self, change: impl FnOnce(Answers<T>) -> Answers<U>) -> RequestError<U> {
         match self {
