@@ -5,7 +5,28 @@ import { answer, tell } from "./lines.mjs";
 
 const http = createServer((request, response) => response.writeHead(404).end());
 // Its paths are the demo page's or the application's with us, and its files are in no Node server of this comparison.
-const io = new Server(http, { serveClient: false, ...JSON.parse(process.argv[2] || "{}") });
+const refused = [];
+function allowRequest(request, decide) {
+  const said = request.headers["x-allow"];
+  if (said === "no") decide(undefined, false);
+  else if (said === 'no "you"') decide('not "you", caf\u00e9', false);
+  else if (said === "panic") decide(undefined, false);
+  else if (said === "wait") setTimeout(() => decide(`${request._query.transport} waited`, false), 50);
+  else decide(null, true);
+}
+const io = new Server(http, { serveClient: false, allowRequest, ...JSON.parse(process.argv[2] || "{}") });
+io.engine.on("initial_headers", (headers, request) => {
+  if (!request.headers["x-headers"]) return;
+  headers["x-initial"] = request.url;
+  headers["Vary"] = "X-Headers";
+});
+io.engine.on("headers", (headers, request) => {
+  if (request.headers["x-headers"]) headers["x-every"] = request.method;
+  if (request.headers["x-refused"]) headers["x-refused"] = JSON.stringify(refused.splice(0));
+});
+io.engine.on("connection_error", ({ req, code, message, context }) => {
+  if (req.headers["x-tell"]) refused.push([code, message, context, req.url]);
+});
 
 function serve(socket) {
   socket.emit("auth", socket.handshake.auth);

@@ -32,7 +32,9 @@ pub fn assemble(Setup { config, engine, hub }: Setup<'_>, mut app: App) -> Resul
     app.check().map_err(|missing| missing.to_string())?;
     let page = page(config)?;
     let http = app.http.take();
+    let hooks = std::mem::take(&mut app.http_hooks);
     let io = Io::new(engine.clone(), config.id, app);
+    engine.set_hooks(hooks.bind(&io));
     let service = match http {
         None => HttpService::files(|_| None),
         Some(Http::Page) => page,

@@ -3,7 +3,10 @@
 
 use std::{cell::RefCell, process::ExitCode, rc::Rc, time::Duration};
 
-use roomd::{Ack, Answers, App, Args, Auth, Binary, ConnectError, Data, RemoteSocket, RequestError, ServerAck, Socket};
+use roomd::{
+    Ack, Answers, App, Args, Auth, Binary, ConnectError, ConnectionErrorInfo, Data, HeaderMap, Refusal, RemoteSocket,
+    RequestError, RequestInfo, ServerAck, Socket,
+};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -39,7 +42,7 @@ fn app() -> App {
     let of_servers = heard.clone();
     let door: Rc<Notify> = Rc::default();
     let opened = door.clone();
-    App::new()
+    with_http_hooks(App::new())
         .namespace("/", |namespace| {
             namespace.on_connect(async |socket: Socket| hello(&socket)).on_any(echo).on("both", both)
         })
@@ -87,6 +90,43 @@ fn app() -> App {
                     }
                 })
         })
+}
+
+/// What the application says to requests that ask it for something.
+fn with_http_hooks(app: App) -> App {
+    let refused: Rc<RefCell<Vec<Value>>> = Rc::default();
+    let told = refused.clone();
+    app.allow_request(async |request: RequestInfo| match request.header("x-allow") {
+        Some("no") => Err(Refusal::default()),
+        Some("no \"you\"") => Err(Refusal::new("not \"you\", caf\u{e9}")),
+        Some("panic") => panic!("as asked for"),
+        Some("wait") => {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Err(Refusal::new(format!("{} waited", request.query("transport").unwrap())))
+        }
+        _ => Ok(()),
+    })
+    .initial_headers(|headers: &mut HeaderMap, request: &RequestInfo| {
+        if request.header("x-headers").is_some() {
+            headers.insert("x-initial", request.url().parse().unwrap());
+            headers.insert("vary", "X-Headers".parse().unwrap());
+        }
+    })
+    .headers(move |headers: &mut HeaderMap, request: &RequestInfo| {
+        if request.header("x-headers").is_some() {
+            headers.insert("x-every", request.method().as_str().parse().unwrap());
+        }
+        if request.header("x-refused").is_some() {
+            headers.insert("x-refused", Value::Array(refused.take()).to_string().parse().unwrap());
+        }
+    })
+    .on_connection_error(move |error: ConnectionErrorInfo| {
+        if error.request.header("x-tell").is_some() {
+            let url = error.request.url();
+            told.borrow_mut().push(json!([error.code, error.message, error.context, url]));
+        }
+        std::future::ready(())
+    })
 }
 
 fn hello(socket: &Socket) {

@@ -22,6 +22,8 @@ use super::{
     connection::{Open, linger},
     counters::add,
     handler::{Handshake, SessionKey},
+    hooks::Denied,
+    http::asks_the_application,
     server::Engine,
     socket::Socket,
     stream::{ReadHalf, Stream},
@@ -70,17 +72,37 @@ pub(super) async fn answer(engine: &Engine, request: Request, open: &Open) -> Op
         return give(open, Some(owner), stream, &head, &rest);
     }
     let asked = admission::Request { is_get: head.method == Method::GET, upgrade: true, query };
-    let admitted = match admit(&asked, served, |sid| engine.find_text(sid)) {
-        Err(refusal) => return refuse(engine, stream, &bad_request(refusal.message())).await,
+    let mut admitted = admit(&asked, served, |sid| engine.find_text(sid)).map_err(Denied::from);
+    let newcomer = query.sid.is_none();
+    // Another worker will have the session, and decide.
+    let elsewhere = matches!(admitted, Ok(Admitted::Open(_))) && engine.0.draining.get();
+    let asks = asks_the_application(&admitted) || newcomer && matches!(admitted, Ok(Admitted::Pointless));
+    if asks
+        && !elsewhere
+        && let Err(denied) = engine.allow(peer, &head).await
+    {
+        admitted = Err(denied);
+    }
+    let admitted = match admitted {
+        Err(denied) => {
+            engine.note_refusal(peer, &head, &denied);
+            return refuse(engine, stream, &bad_request(denied.message())).await;
+        }
         Ok(admitted) => admitted,
     };
     let mut response = match offer(&head) {
-        Ok(offer) => switching(engine, &head, &offer),
-        Err(refused) => return refuse(engine, stream, &refused).await,
+        Ok(offer) => switching(engine, peer, &head, &offer, newcomer),
+        Err(refused) => {
+            add(&engine.0.counters.refused_requests, 1);
+            return refuse(engine, stream, &refused).await;
+        }
     };
     match admitted {
         Admitted::Open(_) if engine.0.draining.get() && !moved => give(open, None, stream, &head, &rest),
-        Admitted::Open(_) if engine.0.draining.get() => refuse(engine, stream, &bad_request("The server leaves")).await,
+        Admitted::Open(_) if engine.0.draining.get() => {
+            add(&engine.0.counters.refused_requests, 1);
+            refuse(engine, stream, &bad_request("The server leaves")).await
+        }
         Admitted::Open(_) => begin(engine, peer, &head, stream, rest, response).await,
         Admitted::Upgrade(key) => join(engine, key, stream, rest, response).await,
         Admitted::Polling(_) | Admitted::Pointless => {
@@ -150,19 +172,18 @@ async fn join(
 }
 
 /// Why a request for a WebSocket is refused.
-struct Refused {
+struct Refused<'a> {
     status: &'static str,
     header: &'static str,
-    message: &'static str,
+    message: &'a str,
 }
 
-fn bad_request(message: &'static str) -> Refused {
+fn bad_request(message: &str) -> Refused<'_> {
     Refused { status: "400 Bad Request", header: "", message }
 }
 
 /// The bare text form in which WebSocket requests are refused, whatever the cause.
-async fn refuse(engine: &Engine, stream: Stream, refused: &Refused) -> Option<Accepted> {
-    add(&engine.0.counters.refused_requests, 1);
+async fn refuse(engine: &Engine, stream: Stream, refused: &Refused<'_>) -> Option<Accepted> {
     let Refused { status, header, message } = refused;
     let length = message.len();
     let response = format!(
@@ -193,7 +214,7 @@ struct Offer<'a> {
 }
 
 /// Reads a handshake. The order of the checks is that of the `ws` package, on which the official server stands.
-fn offer(head: &Parts) -> Result<Offer<'_>, Refused> {
+fn offer(head: &Parts) -> Result<Offer<'_>, Refused<'static>> {
     if head.method != Method::GET {
         return Err(Refused { status: "405 Method Not Allowed", header: "", message: "Invalid HTTP method" });
     }
@@ -219,7 +240,7 @@ fn is_key(key: &[u8]) -> bool {
 }
 
 /// The first of the protocols that a client offers, of which each must be a name, and named once.
-fn protocol(head: &Parts) -> Result<Option<&[u8]>, Refused> {
+fn protocol(head: &Parts) -> Result<Option<&[u8]>, Refused<'static>> {
     let lines = head.headers.get_all(SEC_WEBSOCKET_PROTOCOL).into_iter();
     let mut offered = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     let first = offered.next();
@@ -232,7 +253,7 @@ fn protocol(head: &Parts) -> Result<Option<&[u8]>, Refused> {
     }
 }
 
-fn switching(engine: &Engine, head: &Parts, offer: &Offer<'_>) -> Vec<u8> {
+fn switching(engine: &Engine, peer: PeerAddress, head: &Parts, offer: &Offer<'_>, newcomer: bool) -> Vec<u8> {
     let mut response = Vec::with_capacity(512);
     response.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
     response.extend_from_slice(b"Sec-WebSocket-Accept: ");
@@ -242,7 +263,9 @@ fn switching(engine: &Engine, head: &Parts, offer: &Offer<'_>) -> Vec<u8> {
     if let Some(protocol) = offer.protocol {
         push_header(&mut response, "Sec-WebSocket-Protocol", protocol);
     }
-    for (name, value) in &engine.0.cors.headers(&head.headers) {
+    let mut headers = engine.0.cors.headers(&head.headers);
+    engine.change_headers(&mut headers, peer, head, newcomer);
+    for (name, value) in &headers {
         push_header(&mut response, name.as_str(), value.as_bytes());
     }
     response.extend_from_slice(b"\r\n");

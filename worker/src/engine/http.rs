@@ -20,11 +20,12 @@ use roomd_wire::{PeerAddress, SidHome, WorkerId};
 use super::{
     body::{Reset, ResponseBody},
     counters::add,
+    hooks::Denied,
     polling, relay,
     server::Engine,
 };
 use crate::protocol::{
-    admission::{self, Admitted, Query, Refusal, admit},
+    admission::{self, Admitted, Misfit, Query, Refusal, admit},
     session::Transport,
 };
 
@@ -73,6 +74,14 @@ pub(super) struct OpenRequest(Rc<Counts>);
 impl Source {
     pub(super) fn is_client(self) -> bool {
         matches!(self, Source::Client { .. })
+    }
+
+    /// Where the client is, as far as that is known.
+    fn peer(self) -> PeerAddress {
+        match self {
+            Source::Client { peer } | Source::Relay { newcomer: Some(peer) } => peer,
+            Source::Relay { newcomer: None } => PeerAddress::Unix,
+        }
     }
 }
 
@@ -207,15 +216,30 @@ async fn serve(engine: &Engine, source: Source, head: Parts, body: &mut Option<I
         && let Some(body) = body.take()
     {
         add(&engine.0.counters.relayed_requests, 1);
-        return match relay::relay(engine, owner, head, body).await {
-            Some(response) => Ok(Served::Relayed(response)),
-            None => Ok(Served::Here(refuse(engine, Refusal::UnknownSession))),
-        };
+        let told = engine.tells_refusals().then(|| head.clone());
+        return Ok(match relay::relay(engine, owner, head, body).await {
+            Some(response) => Served::Relayed(response),
+            None => Served::Here(match told {
+                Some(head) => refuse(engine, source, &head, Refusal::UnknownSession),
+                None => {
+                    add(&engine.0.counters.refused_requests, 1);
+                    refusal(&Refusal::UnknownSession.into())
+                }
+            }),
+        });
     }
     let request = admission::Request { is_get: head.method == Method::GET, upgrade: false, query };
-    let admitted = admit(&request, served, |sid| engine.find_text(sid));
+    let mut admitted = admit(&request, served, |sid| engine.find_text(sid)).map_err(Denied::from);
+    // Another worker will have the session, and decide.
+    let elsewhere = matches!(admitted, Ok(Admitted::Open(_))) && source.is_client() && engine.0.draining.get();
+    if asks_the_application(&admitted)
+        && !elsewhere
+        && let Err(denied) = engine.allow(source.peer(), &head).await
+    {
+        admitted = Err(denied);
+    }
     Ok(Served::Here(match admitted {
-        Err(refusal) => refuse(engine, refusal),
+        Err(denied) => refuse(engine, source, &head, denied),
         Ok(Admitted::Open(Transport::Polling)) => match source {
             Source::Client { peer } if engine.0.draining.get() => {
                 add(&engine.0.counters.relayed_requests, 1);
@@ -229,17 +253,27 @@ async fn serve(engine: &Engine, source: Source, head: Parts, body: &mut Option<I
                 });
             }
             Source::Client { peer } | Source::Relay { newcomer: Some(peer) } => polling::open(engine, peer, &head),
-            Source::Relay { newcomer: None } => refuse(engine, Refusal::UnknownSession),
+            Source::Relay { newcomer: None } => refuse(engine, source, &head, Refusal::UnknownSession),
         },
         Ok(Admitted::Polling(key)) => match (&head.method, body) {
-            (&Method::GET, _) => polling::get(engine, key, &head).await?,
-            (&Method::POST, Some(body)) => polling::post(engine, key, &head, body).await?,
+            (&Method::GET, _) => polling::get(engine, key, source.peer(), &head).await?,
+            (&Method::POST, Some(body)) => polling::post(engine, key, source.peer(), &head, body).await?,
             _ => plain(StatusCode::INTERNAL_SERVER_ERROR, ResponseBody::chunked(Bytes::new())),
         },
         Ok(Admitted::Open(Transport::WebSocket) | Admitted::Upgrade(_) | Admitted::Pointless) => {
-            refuse(engine, Refusal::BadRequest)
+            refuse(engine, source, &head, Refusal::BadRequest(Misfit::Handshake))
         }
     }))
+}
+
+/// Whether the application has a say in a request: where it asks for a session. That its revision is not spoken is looked at behind
+/// that, as by the official server.
+pub(super) fn asks_the_application<K>(admitted: &Result<Admitted<K>, Denied>) -> bool {
+    match admitted {
+        Ok(Admitted::Open(_)) => true,
+        Err(denied) => *denied == Denied::ByRule(Refusal::UnsupportedVersion),
+        Ok(_) => false,
+    }
 }
 
 impl Engine {
@@ -265,9 +299,16 @@ async fn other(
     answer.unwrap_or_else(|| plain(StatusCode::NOT_FOUND, ResponseBody::chunked(Bytes::new())))
 }
 
-pub(super) fn refuse(engine: &Engine, refusal: Refusal) -> Response<ResponseBody> {
-    add(&engine.0.counters.refused_requests, 1);
-    let mut response = plain(StatusCode::BAD_REQUEST, ResponseBody::chunked(refusal.json()));
+/// Refuses a request, and tells whom it concerns.
+fn refuse(engine: &Engine, source: Source, head: &Parts, why: impl Into<Denied>) -> Response<ResponseBody> {
+    let denied = why.into();
+    engine.note_refusal(source.peer(), head, &denied);
+    refusal(&denied)
+}
+
+fn refusal(denied: &Denied) -> Response<ResponseBody> {
+    let status = if denied.code() == 4 { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
+    let mut response = plain(status, ResponseBody::chunked(denied.json()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
@@ -302,6 +343,14 @@ pub(super) fn success(content_type: &'static str, body: impl Into<Bytes>) -> Res
 }
 
 fn with_headers(mut response: Response<ResponseBody>, headers: HeaderMap) -> Response<ResponseBody> {
-    response.headers_mut().extend(headers);
+    // What the application has set counts.
+    let own = response.headers_mut();
+    let missing: Vec<_> =
+        headers.into_iter().filter(|(name, _)| name.as_ref().is_some_and(|name| !own.contains_key(name))).collect();
+    for (name, value) in missing {
+        if let Some(name) = name {
+            own.insert(name, value);
+        }
+    }
     response
 }

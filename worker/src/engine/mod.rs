@@ -23,6 +23,7 @@ mod drain;
 mod flush;
 mod handler;
 mod handshake;
+mod hooks;
 mod http;
 mod http_io;
 mod pace;
@@ -41,6 +42,7 @@ mod websocket;
 
 pub use connection::Incoming;
 pub use handler::{Handshake, SessionHandler, SessionKey};
+pub use hooks::{AllowRequest, ConnectionErrorInfo, HeaderHook, Hooks, RequestInfo};
 pub use server::Engine;
 pub use service::{BoxError, HttpService, ServiceBody};
 

@@ -62,11 +62,17 @@ pub(super) fn open(engine: &Engine, peer: PeerAddress, head: &Parts) -> Response
     if let Some(cookie) = engine.0.cookie.as_ref().and_then(|cookie| cookie.value(&sid)) {
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
+    engine.change_headers(response.headers_mut(), peer, head, true);
     response
 }
 
 /// Waits for packets.
-pub(super) async fn get(engine: &Engine, key: SessionKey, head: &Parts) -> Result<Response<ResponseBody>, Reset> {
+pub(super) async fn get(
+    engine: &Engine,
+    key: SessionKey,
+    peer: PeerAddress,
+    head: &Parts,
+) -> Result<Response<ResponseBody>, Reset> {
     let (poll, answer) = oneshot::channel();
     let accepted = engine.with_session(key, |entry, _, _, out| {
         let accepted = entry.session.poll_opened(out);
@@ -85,13 +91,17 @@ pub(super) async fn get(engine: &Engine, key: SessionKey, head: &Parts) -> Resul
     };
     pending.answer = None;
     // The sender is dropped without a word only with its session.
-    answer.map(|PollAnswer(body)| payload(head, body)).map_err(|_| Reset)
+    let PollAnswer(body) = answer.map_err(|_| Reset)?;
+    let mut response = payload(head, body);
+    engine.change_headers(response.headers_mut(), peer, head, false);
+    Ok(response)
 }
 
 /// Takes packets.
 pub(super) async fn post(
     engine: &Engine,
     key: SessionKey,
+    peer: PeerAddress,
     head: &Parts,
     body: &mut Incoming,
 ) -> Result<Response<ResponseBody>, Reset> {
@@ -140,7 +150,9 @@ pub(super) async fn post(
             break;
         }
     }
-    Ok(success("text/html", "ok"))
+    let mut response = success("text/html", "ok");
+    engine.change_headers(response.headers_mut(), peer, head, false);
+    Ok(response)
 }
 
 /// Why there is no body.

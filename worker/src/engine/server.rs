@@ -17,6 +17,7 @@ use super::{
     deadlines::GRAIN,
     flush::Turn,
     handler::{Handshake, SessionHandler, SessionKey},
+    hooks::{Hooks, Rate},
     polling::PollAnswer,
     proxies::Proxies,
     relay::Pool,
@@ -56,6 +57,8 @@ pub(super) struct Inner {
     pub(super) sooner: Notify,
     pub(super) draining: Cell<bool>,
     pub(super) relays: Pool,
+    pub(super) hooks: OnceCell<Hooks>,
+    pub(super) refusals_told: Rate,
     handler: OnceCell<Rc<dyn SessionHandler>>,
     service: OnceCell<HttpService>,
 }
@@ -107,6 +110,8 @@ impl Engine {
             sooner: Notify::new(),
             draining: Cell::new(false),
             relays: Pool::default(),
+            hooks: OnceCell::new(),
+            refusals_told: Rate::default(),
             handler: OnceCell::new(),
             service: OnceCell::new(),
         })))

@@ -27,9 +27,23 @@ pub enum Refusal {
     /// Sessions begin with a GET.
     BadMethod,
     /// The request does not fit its session, or asks for a WebSocket without an upgrade.
-    BadRequest,
-    /// Only revision 4 is spoken.
+    BadRequest(Misfit),
+    /// Only revision 4 is spoken. The last thing to be looked at of a request for a session.
     UnsupportedVersion,
+}
+
+/// What is bad about a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Misfit {
+    /// It is for another transport than its session's.
+    Transport {
+        /// The session's.
+        previous: Transport,
+    },
+    /// It is of another revision than its session.
+    Protocol,
+    /// It begins a session on WebSocket, and is none.
+    Handshake,
 }
 
 /// What an admitted request is for.
@@ -93,7 +107,7 @@ impl Refusal {
             Refusal::UnknownTransport => 0,
             Refusal::UnknownSession => 1,
             Refusal::BadMethod => 2,
-            Refusal::BadRequest => 3,
+            Refusal::BadRequest(_) => 3,
             Refusal::UnsupportedVersion => 5,
         }
     }
@@ -104,14 +118,9 @@ impl Refusal {
             Refusal::UnknownTransport => "Transport unknown",
             Refusal::UnknownSession => "Session ID unknown",
             Refusal::BadMethod => "Bad handshake method",
-            Refusal::BadRequest => "Bad request",
+            Refusal::BadRequest(_) => "Bad request",
             Refusal::UnsupportedVersion => "Unsupported protocol version",
         }
-    }
-
-    /// The body of an HTTP refusal.
-    pub fn json(self) -> String {
-        format!("{{\"code\":{},\"message\":\"{}\"}}", self.code(), self.message())
     }
 }
 
@@ -141,21 +150,25 @@ pub fn admit<K>(
     let Some(sid) = query.sid else {
         return match (request.is_get, request.upgrade, transport) {
             (false, ..) => Err(Refusal::BadMethod),
-            (true, false, Transport::WebSocket) => Err(Refusal::BadRequest),
+            (true, false, Transport::WebSocket) => Err(Refusal::BadRequest(Misfit::Handshake)),
             _ if !query.revision_4 => Err(Refusal::UnsupportedVersion),
             (true, true, Transport::Polling) => Ok(Admitted::Pointless),
             (true, ..) => Ok(Admitted::Open(transport)),
         };
     };
     let (key, current) = find(sid).ok_or(Refusal::UnknownSession)?;
-    if (!request.upgrade && transport != current) || !query.revision_4 {
-        return Err(Refusal::BadRequest);
+    let mismatch = Err(Refusal::BadRequest(Misfit::Transport { previous: current }));
+    if !request.upgrade && transport != current {
+        return mismatch;
+    }
+    if !query.revision_4 {
+        return Err(Refusal::BadRequest(Misfit::Protocol));
     }
     Ok(match (request.upgrade, transport) {
         (true, Transport::Polling) => Admitted::Pointless,
         (true, Transport::WebSocket) => Admitted::Upgrade(key),
         // A session on WebSocket has no plain requests.
-        (false, Transport::WebSocket) => return Err(Refusal::BadRequest),
+        (false, Transport::WebSocket) => return mismatch,
         (false, Transport::Polling) => Admitted::Polling(key),
     })
 }
@@ -175,6 +188,10 @@ mod tests {
     #[test]
     fn requests_are_decided_on_as_engine_io_does() {
         use Refusal::{BadMethod, BadRequest, UnknownSession, UnknownTransport, UnsupportedVersion};
+        use Transport::{Polling, WebSocket};
+        const HANDSHAKE: Refusal = BadRequest(Misfit::Handshake);
+        const PROTOCOL: Refusal = BadRequest(Misfit::Protocol);
+        let misfit = |previous| Err(BadRequest(Misfit::Transport { previous }));
         const GET: (bool, bool) = (true, false);
         const POST: (bool, bool) = (false, false);
         const UPGRADE: (bool, bool) = (true, true);
@@ -191,8 +208,8 @@ mod tests {
             (UPGRADE, "EIO=3&transport=websocket&sid=abc", Err(UnknownSession)),
             (POST, "EIO=4&transport=polling", Err(BadMethod)),
             (POST, "EIO=3&transport=websocket", Err(BadMethod)),
-            (GET, "EIO=4&transport=websocket", Err(BadRequest)),
-            (GET, "EIO=3&transport=websocket", Err(BadRequest)),
+            (GET, "EIO=4&transport=websocket", Err(HANDSHAKE)),
+            (GET, "EIO=3&transport=websocket", Err(HANDSHAKE)),
             (GET, "EIO=3&transport=polling", Err(UnsupportedVersion)),
             (GET, "EIO=5&transport=polling", Err(UnsupportedVersion)),
             (GET, "transport=polling", Err(UnsupportedVersion)),
@@ -202,11 +219,11 @@ mod tests {
             (GET, "EIO=4&transport=polling&sid=p", Ok(Admitted::Polling('p'))),
             (POST, "EIO=4&transport=polling&t=1&sid=p", Ok(Admitted::Polling('p'))),
             (POST, "EIO=4&transport=polling&xsid=w&sid=p&sidx=w", Ok(Admitted::Polling('p'))),
-            (GET, "EIO=4&transport=websocket&sid=p", Err(BadRequest)),
-            (GET, "EIO=4&transport=polling&sid=w", Err(BadRequest)),
-            (GET, "EIO=4&transport=websocket&sid=w", Err(BadRequest)),
-            (GET, "EIO=3&transport=polling&sid=p", Err(BadRequest)),
-            (UPGRADE, "EIO=3&transport=websocket&sid=p", Err(BadRequest)),
+            (GET, "EIO=4&transport=websocket&sid=p", misfit(Polling)),
+            (GET, "EIO=4&transport=polling&sid=w", misfit(WebSocket)),
+            (GET, "EIO=4&transport=websocket&sid=w", misfit(WebSocket)),
+            (GET, "EIO=3&transport=polling&sid=p", Err(PROTOCOL)),
+            (UPGRADE, "EIO=3&transport=websocket&sid=p", Err(PROTOCOL)),
             (UPGRADE, "EIO=4&transport=websocket&sid=p", Ok(Admitted::Upgrade('p'))),
             (UPGRADE, "EIO=4&transport=websocket&sid=w", Ok(Admitted::Upgrade('w'))),
             (UPGRADE, "EIO=4&transport=polling&sid=p", Ok(Admitted::Pointless)),
@@ -235,11 +252,6 @@ mod tests {
         assert_eq!(asked("EIO=4&transport=polling", websocket), Err(Refusal::UnknownTransport));
         assert_eq!(asked("EIO=4&transport=websocket&sid=p", polling), Err(Refusal::UnknownTransport));
         assert_eq!(asked("EIO=4&transport=polling&sid=p", polling), Ok(Admitted::Polling('p')));
-        assert_eq!(asked("EIO=4&transport=websocket", websocket), Err(Refusal::BadRequest));
-    }
-
-    #[test]
-    fn a_refusal_has_engine_io_s_body() {
-        assert_eq!(Refusal::UnknownSession.json(), r#"{"code":1,"message":"Session ID unknown"}"#);
+        assert_eq!(asked("EIO=4&transport=websocket", websocket), Err(Refusal::BadRequest(Misfit::Handshake)));
     }
 }

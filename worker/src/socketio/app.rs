@@ -9,6 +9,7 @@ use super::{
     Handle,
     call::{OnConnect, OnConnecting, OnDisconnect, OnEvent, OnServerSide, OnStart, OnStop},
     handler::{Erased, Handler, Outcome, erase, erase_logged, erase_outcome},
+    http_hooks::HttpHooks,
     states::States,
 };
 use crate::engine::{BoxError, HttpService};
@@ -23,6 +24,7 @@ pub struct App {
     pub(super) stop: Vec<Erased<OnStop>>,
     pub(super) once: Vec<Erased<OnStart, Option<String>>>,
     pub(crate) http: Option<Http>,
+    pub(crate) http_hooks: HttpHooks,
     needs: Vec<Need>,
 }
 
@@ -157,6 +159,10 @@ impl App {
         self.needs.push(Need { handler: "once_per_host".to_owned(), missing: H::missing });
         self.once.push(erase_outcome(task));
         self
+    }
+
+    pub(super) fn need(&mut self, handler: &str, missing: fn(&States) -> Option<&'static str>) {
+        self.needs.push(Need { handler: handler.to_owned(), missing });
     }
 
     /// Whether handlers find what they need.

@@ -8,6 +8,8 @@
 //! | [`Ack`], [`ServerAck`] | how to answer | events, those of servers |
 //! | [`Auth<T>`] | what the client sent as `auth` | middleware, connect |
 //! | [`Reason`] | why it leaves | disconnect |
+//! | [`RequestInfo`](super::RequestInfo) | the request for a session | allow_request |
+//! | [`ConnectionErrorInfo`](super::ConnectionErrorInfo) | what was refused, and why | connection_error |
 //! | [`State<T>`] | what [`App::state`](super::App::state) was given | all |
 //! | [`Io`] | the server | all |
 

@@ -39,7 +39,7 @@ impl Failures {
         tracing::error!(what, error, "a handler failed");
     }
 
-    fn note_panic(&self, what: &str, panic: &(dyn Any + Send)) {
+    pub(super) fn note_panic(&self, what: &str, panic: &(dyn Any + Send)) {
         self.0.panics.set(self.0.panics.get() + 1);
         let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         tracing::error!(what, panic = text.unwrap_or("without words"), "a handler ended in a panic");

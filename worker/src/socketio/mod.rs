@@ -53,6 +53,7 @@ mod handle;
 mod handler;
 mod handlers;
 mod heard;
+mod http_hooks;
 mod incoming;
 mod joining;
 mod lifecycle;
@@ -87,6 +88,8 @@ pub use broadcast::{Broadcast, REQUESTS_TIMEOUT};
 pub use extract::{Args, Auth, FromCall, Reason, Rejection, State};
 pub use handle::{Gone, Handle};
 pub use handler::{Handler, Outcome};
+pub use http::HeaderMap;
+pub use http_hooks::{ConnectionErrorCall, OnConnectionError, OnRequest, Refusal, RequestCall};
 pub(crate) use lifecycle::Leading;
 pub use namespaced::{Namespaced, ServerEmitError};
 pub use remote_socket::RemoteSocket;
@@ -99,7 +102,7 @@ pub use to_socket::ToSocket;
 
 pub use crate::{
     adapter::codec::{RemoteHandshake, WriteError},
-    engine::{Handshake, Transport},
+    engine::{ConnectionErrorInfo, Handshake, RequestInfo, Transport},
 };
 use crate::{bus::Bus, engine::Engine};
 

@@ -172,7 +172,7 @@ impl Recorder {
         let headers = answer.headers.iter().map(|(name, value)| match name.as_str() {
             "content-length" if *value == length => format!("{name}: {plain_length}"),
             "date" => format!("{name}: now"),
-            "set-cookie" if !self.sid.is_empty() => format!("{name}: {}", value.replace(&self.sid, "ID")),
+            "set-cookie" | "x-refused" if !self.sid.is_empty() => format!("{name}: {}", value.replace(&self.sid, "ID")),
             _ => format!("{name}: {value}"),
         });
         let mut headers: Vec<_> = headers.collect();

@@ -1,6 +1,7 @@
 //! The conversations, by theme.
 
 mod admission;
+mod hooks;
 mod odd_bodies;
 mod odd_heads;
 mod odd_packets;
@@ -18,8 +19,9 @@ use super::recorder::Recorder;
 pub type Case = (&'static str, fn(&mut Recorder));
 
 /// With default options.
-pub const DEFAULTS: [&[Case]; 8] = [
+pub const DEFAULTS: [&[Case]; 9] = [
     admission::CASES,
+    hooks::CASES,
     polling::CASES,
     packets::CASES,
     websocket::CASES,
