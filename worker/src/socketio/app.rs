@@ -7,9 +7,13 @@ use serde_json::Value;
 
 use super::{
     Handle,
-    call::{OnConnect, OnConnecting, OnDisconnect, OnEvent, OnServerSide, OnStart, OnStop},
+    call::{
+        OnConnect, OnConnecting, OnDisconnect, OnEvent, OnOutgoing, OnPacket, OnRoom, OnRoomMember, OnServerSide,
+        OnStart, OnStop,
+    },
     handler::{Erased, Handler, Outcome, erase, erase_logged, erase_outcome},
     http_hooks::HttpHooks,
+    room_events::RoomHandlers,
     states::States,
 };
 use crate::engine::{BoxError, HttpService};
@@ -43,6 +47,9 @@ pub struct Namespace {
     pub(super) connect: Option<Erased<OnConnect>>,
     pub(super) events: FxHashMap<String, Erased<OnEvent>>,
     pub(super) any: Vec<Erased<OnEvent>>,
+    pub(super) any_outgoing: Vec<Erased<OnOutgoing>>,
+    pub(super) packets: Vec<Erased<OnPacket, Option<String>>>,
+    pub(super) rooms: RoomHandlers,
     pub(super) disconnecting: Option<Erased<OnDisconnect>>,
     pub(super) disconnect: Option<Erased<OnDisconnect>>,
     pub(super) server_events: FxHashMap<String, Erased<OnServerSide>>,
@@ -232,6 +239,113 @@ impl Namespace {
     {
         self.needs("any event", H::missing);
         self.any.push(erase_logged("any event", handler));
+        self
+    }
+
+    /// Called for every event that is about to be sent to a client, by [`Socket::emit`](super::Socket::emit) and its like or as one
+    /// of those that a broadcast reaches on this worker: `socket.onAnyOutgoing` in Node. Answers to clients are no events.
+    /// Several are called in the order of declaration. Whatever one itself sends comes back to it. Without, it costs nothing.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::{App, EventName, Socket};
+    /// let app = App::new().namespace("/", |namespace| {
+    ///     namespace.on_any_outgoing(async |socket: Socket, EventName(event): EventName| {
+    ///         println!("{event} goes to {}", socket.id());
+    ///     })
+    /// });
+    /// ```
+    #[must_use]
+    pub fn on_any_outgoing<A: 'static, H: Handler<OnOutgoing, A>>(mut self, handler: H) -> Self
+    where
+        H::Output: Outcome,
+    {
+        self.needs("any outgoing event", H::missing);
+        self.any_outgoing.push(erase_logged("any outgoing event", handler));
+        self
+    }
+
+    /// Asked about each event of a client before the handler of its name is called, in the order of declaration: `socket.use` in
+    /// Node. An error refuses the event: it is counted, and answered with `{error}` if an answer is wanted.
+    ///
+    /// It may wait. Those of the same client's events that come meanwhile wait their turn, so that their order is kept; in Node they
+    /// can overtake. Handlers of [`on_any`](Namespace::on_any) hear an event before it is judged, as in Node.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::{App, EventName, Socket};
+    /// # #[derive(serde::Deserialize, Default)]
+    /// # struct Person { is_admin: bool }
+    /// let app = App::new().namespace("/", |namespace| {
+    ///     namespace.use_packet_middleware(async |socket: Socket, EventName(event): EventName| {
+    ///         if event.starts_with("admin:") && !socket.data::<Person>().is_admin {
+    ///             return Err("not allowed");
+    ///         }
+    ///         Ok(())
+    ///     })
+    /// });
+    /// ```
+    #[must_use]
+    pub fn use_packet_middleware<A: 'static, H: Handler<OnPacket, A>>(mut self, middleware: H) -> Self
+    where
+        H::Output: Outcome,
+    {
+        self.needs("packet middleware", H::missing);
+        self.packets.push(erase_outcome(middleware));
+        self
+    }
+
+    /// Called when a room begins on this worker with its first socket, as the adapter's event `create-room` in Node. Rooms of
+    /// sockets' own ids are among them, as there.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::{App, Room, Socket};
+    /// let app = App::new().namespace("/", |namespace| {
+    ///     namespace
+    ///         .on_create_room(async |Room(room): Room| println!("{room} begins"))
+    ///         .on_join_room(async |Room(room): Room, socket: Socket| println!("{} joins {room}", socket.id()))
+    ///         .on_leave_room(async |Room(room): Room, socket: Socket| println!("{} leaves {room}", socket.id()))
+    ///         .on_delete_room(async |Room(room): Room| println!("{room} ends"))
+    /// });
+    /// ```
+    #[must_use]
+    pub fn on_create_room<A: 'static, H: Handler<OnRoom, A>>(mut self, handler: H) -> Self
+    where
+        H::Output: Outcome,
+    {
+        self.needs("create-room", H::missing);
+        self.rooms.create.push(erase_logged("create-room", handler));
+        self
+    }
+
+    /// Called when a room has ended on this worker with its last socket: `delete-room` in Node.
+    #[must_use]
+    pub fn on_delete_room<A: 'static, H: Handler<OnRoom, A>>(mut self, handler: H) -> Self
+    where
+        H::Output: Outcome,
+    {
+        self.needs("delete-room", H::missing);
+        self.rooms.delete.push(erase_logged("delete-room", handler));
+        self
+    }
+
+    /// Called when a socket of this worker has joined a room: `join-room` in Node.
+    #[must_use]
+    pub fn on_join_room<A: 'static, H: Handler<OnRoomMember, A>>(mut self, handler: H) -> Self
+    where
+        H::Output: Outcome,
+    {
+        self.needs("join-room", H::missing);
+        self.rooms.join.push(erase_logged("join-room", handler));
+        self
+    }
+
+    /// Called when a socket of this worker has left a room, by itself or since it leaves the namespace: `leave-room` in Node.
+    #[must_use]
+    pub fn on_leave_room<A: 'static, H: Handler<OnRoomMember, A>>(mut self, handler: H) -> Self
+    where
+        H::Output: Outcome,
+    {
+        self.needs("leave-room", H::missing);
+        self.rooms.leave.push(erase_logged("leave-room", handler));
         self
     }
 

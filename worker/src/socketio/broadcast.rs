@@ -93,6 +93,9 @@ impl<'a> Broadcast<'a> {
 
     /// Sends an event as it came from somebody else: an array of its name and its arguments.
     pub fn emit_data(&self, event: &Data) {
+        if self.io.hears_outgoing(self.namespace) {
+            self.io.tell_outgoing_to_all(self.namespace, &self.rooms, &self.except, event);
+        }
         self.io.0.broadcast(self.namespace, &self.rooms, &self.except, self.flags, self.local, event);
     }
 

@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use serde_json::Value;
 
+pub use super::room_events::{OnRoom, OnRoomMember};
 use super::{Io, ServerAck, Socket, ack::AnsweredOnce};
 use crate::protocol::Data;
 
@@ -47,6 +48,12 @@ pub enum OnConnecting {}
 /// Handlers of other servers' events.
 pub enum OnServerSide {}
 
+/// Middleware for events.
+pub enum OnPacket {}
+
+/// Handlers of what is sent to clients.
+pub enum OnOutgoing {}
+
 /// Handlers of a worker's start.
 pub enum OnStart {}
 
@@ -84,6 +91,30 @@ pub struct ConnectingCall<'a> {
     pub(super) auth: &'a Value,
 }
 
+/// An event of a client, before its handler is called.
+pub struct PacketCall<'a> {
+    pub(super) socket: &'a Socket,
+    pub(super) data: &'a Data,
+}
+
+/// An event is about to be sent to a client.
+pub struct OutgoingCall<'a> {
+    pub(super) socket: &'a Socket,
+    pub(super) data: &'a Data,
+}
+
+/// A room has begun or ended.
+pub struct RoomCall<'a> {
+    pub(super) io: &'a Io,
+    pub(super) room: &'a str,
+}
+
+/// A socket has joined or left a room.
+pub struct RoomMemberCall<'a> {
+    pub(super) socket: &'a Socket,
+    pub(super) room: &'a str,
+}
+
 /// An event of another server.
 pub struct ServerSideCall<'a> {
     pub(super) io: &'a Io,
@@ -116,6 +147,10 @@ kinds! {
     OnConnect ConnectCall socket;
     OnDisconnect DisconnectCall socket;
     OnConnecting ConnectingCall socket;
+    OnPacket PacketCall socket;
+    OnOutgoing OutgoingCall socket;
+    OnRoomMember RoomMemberCall socket;
+    OnRoom RoomCall;
     OnServerSide ServerSideCall;
     OnStart WorkerCall;
     OnStop WorkerCall;
@@ -130,6 +165,24 @@ impl Call for WorkerCall<'_> {
 impl Call for ServerSideCall<'_> {
     fn io(&self) -> &Io {
         self.io
+    }
+}
+
+impl Call for RoomCall<'_> {
+    fn io(&self) -> &Io {
+        self.io
+    }
+}
+
+impl DataCall for PacketCall<'_> {
+    fn data(&self) -> &Data {
+        self.data
+    }
+}
+
+impl DataCall for OutgoingCall<'_> {
+    fn data(&self) -> &Data {
+        self.data
     }
 }
 

@@ -2,14 +2,16 @@
 //!
 //! | argument | is | in handlers of |
 //! | --- | --- | --- |
-//! | [`Socket`] | the client | events, connect, disconnect, middleware |
-//! | [`Args<T>`] | what was sent: a tuple for several, `()` for none, else one | events, also those of servers |
-//! | [`Data`] | the event as it came, its name in front | events, also those of servers |
+//! | [`Socket`] | the client | events, connect, disconnect, middleware, rooms that it joins or leaves |
+//! | [`Args<T>`] | what was sent: a tuple for several, `()` for none, else one | events, also those of servers, and their middleware |
+//! | [`Data`] | the event as it came, its name in front | the same, and what is sent to clients |
+//! | [`EventName`] | the event's name | the same |
 //! | [`Ack`], [`ServerAck`] | how to answer | events, those of servers |
 //! | [`Auth<T>`] | what the client sent as `auth` | middleware, connect |
 //! | [`Reason`] | why it leaves | disconnect |
 //! | [`RequestInfo`](super::RequestInfo) | the request for a session | allow_request |
 //! | [`ConnectionErrorInfo`](super::ConnectionErrorInfo) | what was refused, and why | connection_error |
+//! | [`Room`](super::Room) | the room's name | rooms that begin, end, are joined or left |
 //! | [`State<T>`] | what [`App::state`](super::App::state) was given | all |
 //! | [`Io`] | the server | all |
 
@@ -54,6 +56,10 @@ pub struct Rejection(pub String);
 /// The arguments of an event: a tuple for several, `()` for none, else one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Args<T>(pub T);
+
+/// An event's name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EventName(pub String);
 
 /// What the client sent as `auth` when it joined; an empty object if nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -136,6 +142,16 @@ where
     fn from_call(call: &K::Call<'_>) -> Result<Self, Rejection> {
         let args: Result<T, DecodeError> = call.data().event_args();
         args.map(Args).map_err(|error| Rejection::shape("the event's arguments are", &error))
+    }
+}
+
+impl<K: Kind> FromCall<K> for EventName
+where
+    for<'a> K::Call<'a>: DataCall,
+{
+    fn from_call(call: &K::Call<'_>) -> Result<Self, Rejection> {
+        let name = call.data().elements().next().and_then(|name| serde_json::from_str(name).ok());
+        name.map(EventName).ok_or_else(|| Rejection("the event has no text for a name".to_owned()))
     }
 }
 

@@ -8,8 +8,10 @@ use super::{
     Ack, Io, Rejection, Socket, SocketId,
     app::Namespace,
     backlog::{Backlog, Waits},
-    call::EventCall,
+    call::{EventCall, OnEvent},
+    handler::Erased,
     handlers,
+    packets::{Event, Refused},
     server::{Session, count},
 };
 use crate::{
@@ -47,31 +49,43 @@ impl Io {
     fn event(&self, session: SessionKey, namespace: NamespaceIndex, id: SocketId, packet: Whole<'_>) {
         count(&self.0.counters.events_in);
         let Some(event) = packet.event else { return };
-        let Namespace { any, events, .. } = &self.0.declared(namespace).handlers;
+        let Namespace { any, events, packets, .. } = &self.0.declared(namespace).handlers;
         let own = events.get(event);
-        if any.is_empty() && own.is_none() {
+        if any.is_empty() && own.is_none() && packets.is_empty() {
             return;
         }
         let Some(data) = packet.data() else { return };
         let socket = Socket { io: self.clone(), namespace, id };
         // Without listeners, as usual, there is nobody to share this with.
         let answered = (!any.is_empty()).then(|| Rc::new(Cell::new(false)));
+        let event = Event { session, socket, name: event, data, id: packet.id, answered };
+        // What is refused is heard by these all the same, as in Node.
+        let own = if packets.is_empty() { own } else { None };
         for handler in any.iter().chain(own) {
             // The one before may have sent the client away.
-            if answered.is_some() && !socket.is_connected() {
+            if event.answered.is_some() && !event.socket.is_connected() {
                 return;
             }
-            let call = EventCall { socket: &socket, data: &data, id: packet.id, answered: answered.as_ref() };
-            let begin = || {
-                handler(&call).unwrap_or_else(|Rejection(error)| {
-                    count(&self.0.counters.bad_events);
-                    // An error has a JSON form.
-                    let _ = Ack::new(&socket, packet.id, answered.as_ref()).send(BadEvent { error });
-                    Box::pin(std::future::ready(()))
-                })
-            };
-            handlers::run_with(&self.0.failures, event, begin, || Waits::begin(self, session, packet.bytes()));
+            self.call_event(handler, &event);
         }
+        if !packets.is_empty() && (event.answered.is_none() || event.socket.is_connected()) {
+            self.judge(event);
+        }
+    }
+
+    /// Calls a handler of an event.
+    pub(super) fn call_event(&self, handler: &Erased<OnEvent>, event: &Event<impl AsRef<str>>) {
+        let Event { session, socket, name, data, id, answered } = event;
+        let call = EventCall { socket, data, id: *id, answered: answered.as_ref() };
+        let begin = || {
+            handler(&call).unwrap_or_else(|Rejection(error)| {
+                count(&self.0.counters.bad_events);
+                // An error has a JSON form.
+                let _ = Ack::new(socket, *id, answered.as_ref()).send(Refused { error });
+                Box::pin(std::future::ready(()))
+            })
+        };
+        handlers::run_with(&self.0.failures, name.as_ref(), begin, || Waits::begin(self, *session, data.bytes()));
     }
 
     /// A client's answer.
@@ -103,16 +117,6 @@ impl Whole<'_> {
     fn data(&self) -> Option<Data> {
         self.data.cloned().or_else(|| self.json.map(|json| Data::checked(json.to_owned(), Vec::new())))
     }
-
-    /// How much its arguments take, attachments among them.
-    fn bytes(&self) -> usize {
-        self.data.map(Data::bytes).or(self.json.map(str::len)).unwrap_or_default()
-    }
-}
-
-#[derive(serde::Serialize)]
-struct BadEvent {
-    error: String,
 }
 
 impl SessionHandler for Io {

@@ -119,14 +119,16 @@ impl Io {
     fn accept(&self, socket: Socket) {
         let Socket { namespace, id, .. } = socket;
         let Some((session, key)) = self.decided(&socket, Membership::agree) else { return };
-        let apart = {
+        let (apart, created) = {
             let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
+            let created = !members.rooms.has(id.as_str());
             members.rooms.add(key.member, id);
-            members.apart.remove(&id)
+            (members.apart.remove(&id), created)
         };
         self.0.want_room(namespace, id.as_str());
+        self.tell_joined(namespace, id, id.as_str(), created);
         for room in apart.iter().flat_map(Apart::rooms) {
-            self.0.join(namespace, id, room);
+            self.join_room(namespace, id, room);
         }
         let declared = self.0.declared(namespace);
         self.0.engine.send(session, &Encoded::connect(&declared.name, id.as_str()));
@@ -189,24 +191,25 @@ impl Io {
 
     /// Calls a handler that nobody waits for.
     fn call(&self, what: &'static str, handler: impl FnOnce() -> Result<Work, Rejection>) {
-        let begin = || {
-            handler().unwrap_or_else(|Rejection(error)| {
-                self.0.failures.note_error(what, &error);
-                Box::pin(std::future::ready(()))
-            })
-        };
-        handlers::run(&self.0.failures, what, begin);
+        call_alone(self, what, handler);
     }
 
     fn leave_rooms(&self, namespace: NamespaceIndex, id: SocketId, member: Member) {
         let mut deleted: SmallVec<[String; 2]> = SmallVec::new();
+        // All of them only if somebody wants to hear of them; in Node that of the own id is the first.
+        let mut left = Vec::new();
         {
             let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
+            if !self.0.declared(namespace).handlers.rooms.is_empty() {
+                left = members.rooms.of(member).cloned().collect();
+                left.insert(0, id.as_str().into());
+            }
             members.rooms.remove(member, id, |room| deleted.push(room.to_owned()));
             members.apart.insert(id, Apart::leaving(member));
         }
         deleted.iter().filter(|room| *room != id.as_str()).for_each(|room| self.0.drop_room(namespace, room));
         self.0.drop_room(namespace, id.as_str());
+        left.iter().for_each(|room| self.tell_left(namespace, id, room));
     }
 
     /// A socket that is in no room any more, or never was, is gone, and so is whatever waits for its answers.
@@ -217,6 +220,17 @@ impl Io {
             members.waiting.left(socket.id);
         }
     }
+}
+
+/// Calls a handler that nobody waits for.
+pub(super) fn call_alone(io: &Io, what: &'static str, handler: impl FnOnce() -> Result<Work, Rejection>) {
+    let begin = || {
+        handler().unwrap_or_else(|Rejection(error)| {
+            io.0.failures.note_error(what, &error);
+            Box::pin(std::future::ready(()))
+        })
+    };
+    handlers::run(&io.0.failures, what, begin);
 }
 
 /// A socket that middleware considers. Refused if that ends, by a panic, without a decision; nothing happens after one.

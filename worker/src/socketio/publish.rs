@@ -92,39 +92,41 @@ impl Inner {
         }
         self.engine.schedule_flush();
     }
+}
 
+impl Io {
     /// A broadcast came from elsewhere.
     fn hear(&self, namespace: NamespaceIndex, room: Option<&str>, message: &Bytes) {
         // Most are for rooms that have no member here: those are not read.
-        if room.is_some_and(|room| !self.state.borrow().namespaces[usize::from(namespace)].rooms.has(room)) {
+        if room.is_some_and(|room| !self.0.state.borrow().namespaces[usize::from(namespace)].rooms.has(room)) {
             return;
         }
         if envelope::is_envelope(message) {
             // Over Redis, where anybody can publish, nobody may hand us frames.
-            let trusted = self.bus.get().is_some_and(|bus| bus.routing() == Routing::Exact);
+            let trusted = self.0.bus.get().is_some_and(|bus| bus.routing() == Routing::Exact);
             let Some(envelope) = envelope::decode(message).ok().filter(|_| trusted) else {
-                return count(&self.counters.bus_malformed);
+                return count(&self.0.counters.bus_malformed);
             };
-            let own = envelope.origin == self.worker;
-            if !own && self.heard.borrow_mut().is_new(envelope.origin, envelope.sequence) {
+            let own = envelope.origin == self.0.worker;
+            if !own && self.0.heard.borrow_mut().is_new(envelope.origin, envelope.sequence) {
                 self.deliver(namespace, &envelope.rooms, &envelope.except, envelope.volatile, &envelope.packet);
             }
             return;
         }
-        let declared = self.declared(namespace);
+        let declared = self.0.declared(namespace);
         if codec::sender(message).is_some_and(|uid| uid == declared.uid) {
             return;
         }
         match codec::Broadcast::decode(message) {
             Ok(broadcast) if broadcast.packet.nsp == *declared.name => {
-                let Some(packet) = broadcast.packet.into_event() else { return count(&self.counters.bus_malformed) };
+                let Some(packet) = broadcast.packet.into_event() else { return count(&self.0.counters.bus_malformed) };
                 let Some((rooms, except)) = names(&broadcast.target) else { return };
                 let packet = packet.encode(None).compress(broadcast.flags.may_compress());
                 self.deliver(namespace, &rooms, &except, broadcast.flags.volatile, &packet);
             }
             Ok(_of_another_namespace) => {}
             Err(error) => {
-                count(&self.counters.bus_malformed);
+                count(&self.0.counters.bus_malformed);
                 tracing::debug!(%error, "a broadcast from the bus was not understood");
             }
         }
@@ -148,7 +150,7 @@ impl BusHandler for Io {
     fn message(&self, channel: &str, payload: Bytes) {
         for (namespace, declared) in (0..).zip(&self.0.namespaces) {
             match declared.channels.classify(channel) {
-                Some(Incoming::Broadcast { room }) => return self.0.hear(namespace, room, &payload),
+                Some(Incoming::Broadcast { room }) => return self.hear(namespace, room, &payload),
                 Some(Incoming::Request) => return self.requested(namespace, &payload),
                 Some(Incoming::Response) => return self.responded(namespace, &payload),
                 None => {}

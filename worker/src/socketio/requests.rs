@@ -199,7 +199,7 @@ impl Io {
             // Whoever asks gets no answer from here, and learns it when its time is over.
             if let Some((rooms, except)) = names(target) {
                 let packet = packet.encode(None).compress(flags.may_compress());
-                self.0.deliver(namespace, &rooms, &except, flags.volatile, &packet);
+                self.deliver(namespace, &rooms, &except, flags.volatile, &packet);
             }
             return;
         };
@@ -236,7 +236,7 @@ impl Io {
             self.0.state.borrow_mut().namespaces[usize::from(namespace)].waiting.ask_many(ids.iter().copied());
         if let Some((rooms, except)) = names(target) {
             let packet = packet.encode(Some(question.number)).compress(flags.may_compress());
-            self.0.deliver(namespace, &rooms, &except, flags.volatile, &packet);
+            self.deliver(namespace, &rooms, &except, flags.volatile, &packet);
         }
         (ids.len(), Here { answers, _awaited: Awaited { io: self.clone(), namespace, question } })
     }
@@ -253,14 +253,14 @@ impl Io {
         for id in self.selected(namespace, target) {
             for room in rooms.iter().filter_map(Room::text) {
                 // Refused ones are in the log.
-                let _ = self.0.join(namespace, id, room);
+                let _ = self.join_room(namespace, id, room);
             }
         }
     }
 
     fn leave_here(&self, namespace: NamespaceIndex, target: &Selector, rooms: &[Room]) {
         for id in self.selected(namespace, target) {
-            rooms.iter().filter_map(Room::text).for_each(|room| self.0.leave_room(namespace, id, room));
+            rooms.iter().filter_map(Room::text).for_each(|room| self.leave_room(namespace, id, room));
         }
     }
 

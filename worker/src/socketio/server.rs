@@ -25,6 +25,7 @@ use super::{
     handlers::Failures,
     heard::Heard,
     joining::Joining,
+    packets::Held,
     pending::Pending,
     requests::{MAX_PASSED_REQUESTS, MAX_SERVER_EVENT_BYTES, MAX_SERVER_EVENTS},
     rooms::Rooms,
@@ -77,11 +78,16 @@ pub(super) struct Declared {
     pub(super) uid: String,
 }
 
+/// A socket whose events are held.
+pub(super) type HeldKey = (NamespaceIndex, SocketId);
+
 #[derive(Default)]
 pub(super) struct State {
     pub(super) sessions: FxHashMap<SessionKey, Session>,
     /// Those of them that have joined nothing yet.
     pub(super) joining: Joining,
+    /// Events behind those of the same socket whose middleware waits.
+    pub(super) held: FxHashMap<HeldKey, Held>,
     /// In the order of [`Inner::namespaces`].
     pub(super) namespaces: Vec<Members>,
 }

@@ -90,13 +90,13 @@ impl Socket {
     /// [`super::MAX_ROOMS_PER_SOCKET`] already, a name is longer than [`super::MAX_ROOM_NAME_BYTES`], or it is not here any more.
     pub fn join<'a>(&self, rooms: impl RoomNames<'a>) -> bool {
         let mut joined = true;
-        rooms.each(|room| joined &= self.io.0.join(self.namespace, self.id, room));
+        rooms.each(|room| joined &= self.io.join_room(self.namespace, self.id, room));
         joined
     }
 
     /// Leaves a room. The room of its own id is not left.
     pub fn leave(&self, room: &str) {
-        self.io.0.leave_room(self.namespace, self.id, room);
+        self.io.leave_room(self.namespace, self.id, room);
     }
 
     /// The rooms it is in, its own id first; in middleware those that it is to be in, still without that.
@@ -191,37 +191,52 @@ pub(super) fn no_auth() -> Value {
     Value::Object(serde_json::Map::new())
 }
 
-impl super::server::Inner {
-    pub(super) fn join(&self, namespace: NamespaceIndex, id: SocketId, room: &str) -> bool {
-        let change = {
-            let members = &mut self.state.borrow_mut().namespaces[usize::from(namespace)];
+impl Io {
+    pub(super) fn join_room(&self, namespace: NamespaceIndex, id: SocketId, room: &str) -> bool {
+        let (change, is_others_own) = {
+            let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
             match members.rooms.own(&id) {
-                Some(member) => Some(members.rooms.join(member, id, room)),
-                None => members.apart.get_mut(&id).and_then(|apart| apart.join(&id, room)),
+                Some(member) => {
+                    let change = members.rooms.join(member, id, room);
+                    let own = || SocketId::parse(room).is_some_and(|other| members.rooms.own(&other).is_some());
+                    (Some(change), change == Change::Created && own())
+                }
+                // It joins when it is let in.
+                None => match members.apart.get_mut(&id).and_then(|apart| apart.join(&id, room)) {
+                    Some(Change::Moved) => return true,
+                    change => (change, false),
+                },
             }
         };
         match change {
-            Some(Change::Created) => self.want_room(namespace, room),
+            Some(Change::Created) => {
+                self.0.want_room(namespace, room);
+                self.tell_joined(namespace, id, room, !is_others_own);
+            }
             Some(Change::Refused) => {
                 tracing::debug!(socket = %id, "a socket is in too many rooms, or the room's name is too long");
                 return false;
             }
-            Some(Change::Moved | Change::Deleted | Change::Nothing) => {}
+            Some(Change::Moved) => self.tell_joined(namespace, id, room, false),
+            Some(Change::Deleted | Change::Nothing) => {}
             None => return false,
         }
         true
     }
 
     pub(super) fn leave_room(&self, namespace: NamespaceIndex, id: SocketId, room: &str) {
-        let deleted = {
-            let members = &mut self.state.borrow_mut().namespaces[usize::from(namespace)];
+        let change = {
+            let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
             if let Some(apart) = members.apart.get_mut(&id) {
                 apart.leave(room);
             }
-            members.rooms.own(&id).is_some_and(|member| members.rooms.leave(member, room) == Change::Deleted)
+            members.rooms.own(&id).map(|member| members.rooms.leave(member, room))
         };
-        if deleted {
-            self.drop_room(namespace, room);
+        if change == Some(Change::Deleted) {
+            self.0.drop_room(namespace, room);
+        }
+        if let Some(Change::Moved | Change::Deleted) = change {
+            self.tell_left(namespace, id, room);
         }
     }
 }

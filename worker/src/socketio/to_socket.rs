@@ -126,6 +126,9 @@ impl<'a> ToSocket<'a> {
     fn send(&self, number: Option<u64>, event: &Data) {
         let Socket { io, .. } = self.socket;
         let Some(session) = self.socket.session() else { return };
+        if io.hears_outgoing(self.socket.namespace) {
+            io.tell_outgoing(self.socket, event);
+        }
         let packet = Encoded::event(self.socket.namespace(), number, event).compress(self.flags.may_compress());
         match self.flags.volatile {
             true => io.0.engine.send_volatile(session, &packet),

@@ -1,0 +1,96 @@
+//! Handlers that hear what is sent to clients: `socket.onAnyOutgoing` in Node.
+
+use super::{Io, Socket, call::OutgoingCall, membership::call_alone};
+use crate::{
+    adapter::envelope::Names,
+    protocol::{
+        Data, Encoded,
+        assembly::{Assembly, Text},
+        membership::NamespaceIndex,
+    },
+};
+
+impl Io {
+    /// Whether somebody wants to hear what is sent in a namespace.
+    pub(super) fn hears_outgoing(&self, namespace: NamespaceIndex) -> bool {
+        !self.0.declared(namespace).handlers.any_outgoing.is_empty()
+    }
+
+    /// An event is about to be sent to one socket.
+    pub(super) fn tell_outgoing(&self, socket: &Socket, event: &Data) {
+        for handler in &self.0.declared(socket.namespace).handlers.any_outgoing {
+            call_alone(self, "any outgoing event", || handler(&OutgoingCall { socket, data: event }));
+        }
+    }
+
+    /// An event is about to be sent to the sockets here that are selected: each is told of.
+    pub(super) fn tell_outgoing_to_all(
+        &self,
+        namespace: NamespaceIndex,
+        rooms: &[&str],
+        except: &[&str],
+        event: &Data,
+    ) {
+        let sockets: Vec<_> = {
+            let state = self.0.state.borrow();
+            let members = &state.namespaces[usize::from(namespace)];
+            members.rooms.select(rooms, except).map(|member| members.sockets[member as usize].id).collect()
+        };
+        for id in sockets {
+            self.tell_outgoing(&Socket { io: self.clone(), namespace, id }, event);
+        }
+    }
+
+    /// Sends a packet to the sockets here; whoever wants to hear of it does so first.
+    pub(super) fn deliver(
+        &self,
+        namespace: NamespaceIndex,
+        rooms: &Names<'_>,
+        except: &Names<'_>,
+        volatile: bool,
+        packet: &Encoded,
+    ) {
+        if self.hears_outgoing(namespace)
+            && let Some(event) = event_of(packet)
+        {
+            self.tell_outgoing_to_all(namespace, rooms, except, &event);
+        }
+        self.0.deliver(namespace, rooms, except, volatile, packet);
+    }
+}
+
+/// The event in a packet that came ready-made from another worker.
+fn event_of(packet: &Encoded) -> Option<Data> {
+    let mut assembly = Assembly::default();
+    let mut parts = packet.parts();
+    let text = std::str::from_utf8(parts.next()?.payload.get(1..)?).ok()?;
+    if let Text::Whole(packet) = assembly.text(text).ok()? {
+        return packet.json.map(|json| Data::checked(json.to_owned(), Vec::new()));
+    }
+    for part in parts {
+        if let Some(complete) = assembly.binary(bytes::Bytes::copy_from_slice(part.payload)).ok()? {
+            return complete.data;
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::protocol::Binary;
+
+    #[test]
+    fn the_event_is_found_in_the_frames() {
+        for data in [
+            Data::event("plain", &(1, "two")).unwrap(),
+            Data::event("bytes", &(Binary::from(vec![1, 2]), "x", Binary::from(vec![]))).unwrap(),
+        ] {
+            for (nsp, id) in [("/", None), ("/chat", Some(3))] {
+                assert_eq!(event_of(&Encoded::event(nsp, id, &data)).unwrap(), data);
+            }
+        }
+        assert_eq!(event_of(&Encoded::disconnect("/")), None);
+    }
+}
