@@ -61,6 +61,25 @@ pub struct SocketIoConfig {
     pub allow_upgrades: bool,
     /// The cookie of a session that begins by polling, if one is set.
     pub cookie: Option<CookieConfig>,
+    /// Compression of WebSocket messages, if it is on.
+    #[serde(default)]
+    pub per_message_deflate: Option<PerMessageDeflate>,
+}
+
+/// How WebSocket messages are compressed for clients that offer it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PerMessageDeflate {
+    /// The shortest message to a client that is compressed, in bytes.
+    pub threshold_bytes: u64,
+    /// From 1 for fast to 9 for small.
+    pub level: u8,
+}
+
+impl Default for PerMessageDeflate {
+    /// The official server's, once it is switched on.
+    fn default() -> Self {
+        PerMessageDeflate { threshold_bytes: 1024, level: 6 }
+    }
 }
 
 impl Default for SocketIoConfig {
@@ -78,6 +97,7 @@ impl Default for SocketIoConfig {
             transports: Transports::default(),
             allow_upgrades: true,
             cookie: None,
+            per_message_deflate: None,
         }
     }
 }

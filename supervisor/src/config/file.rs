@@ -8,6 +8,7 @@ use toml::{
 use crate::application::AppShape;
 
 use super::{
+    deflate::Deflate,
     http_options::HttpOptions,
     problem::Problem,
     section::{Section, wrong_in_table},
@@ -72,6 +73,7 @@ pub struct SocketIo {
     pub max_queue: Option<Spanned<Bytes>>,
     pub cors_origins: Option<Spanned<OneOrMany>>,
     pub http: HttpOptions,
+    pub per_message_deflate: Option<Spanned<Deflate>>,
 }
 
 impl File {
@@ -137,6 +139,7 @@ impl File {
             max_queue: section.take("max_queue", problems),
             cors_origins: section.take("cors_origins", problems),
             http: HttpOptions::take(&mut section, problems),
+            per_message_deflate: section.take("per_message_deflate", problems),
         };
         section.finish(problems);
 

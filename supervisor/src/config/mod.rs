@@ -8,6 +8,7 @@
 //! ```
 
 mod control_path;
+mod deflate;
 mod file;
 mod http_options;
 mod problem;

@@ -105,8 +105,9 @@ impl<'i> Section<'i> {
 /// A value that is not of the shape its key asks for.
 fn wrong_shape(key: &str, error: &str, span: Range<usize>) -> Problem {
     let (wrong, way_out) = split(error);
+    let verb = if error.starts_with("unknown ") { "has the" } else { "cannot be" };
     match way_out {
-        Some(way_out) => Problem::at(Some(span), format!("`{key}` cannot be {wrong}"), way_out),
+        Some(way_out) => Problem::at(Some(span), format!("`{key}` {verb} {wrong}"), way_out),
         None => Problem { message: format!("`{key}`: {error}"), way_out: None, span: Some(span), related: None },
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use roomd_balancer::ListenAddress;
-use roomd_wire::{BusConfig, CookieConfig, Transports};
+use roomd_wire::{BusConfig, CookieConfig, PerMessageDeflate, Transports};
 
 use crate::application::AppShape;
 
@@ -102,6 +102,7 @@ fn the_shipped_file_has_every_key_there_is() {
         max_queue: Some(_),
         cors_origins: Some(_),
         http: HttpOptions { add_trailing_slash: Some(_), transports: Some(_), allow_upgrades: Some(_), cookie: Some(_) },
+        per_message_deflate: Some(_),
     } = socketio
     else {
         panic!("[socketio] lacks a key")
@@ -235,6 +236,23 @@ fn each_mistake_has_its_message() {
             "`secure = true`",
         ),
         ("[socketio]\n[socketio.cookie]\ndomain = \"a;b\"", "2:1: `domain` of `cookie`", "without `;`"),
+        (
+            "[socketio]\nper_message_deflate = 1",
+            "2:23: `per_message_deflate` cannot be integer `1`",
+            "give true, false, or",
+        ),
+        (
+            "[socketio]\nper_message_deflate = { levl = 6 }",
+            "2:25: `per_message_deflate` has the unknown field `levl`",
+            "give `threshold` or `level`",
+        ),
+        (
+            "[socketio]\nper_message_deflate = { threshold = 1024 }",
+            "2:37: `per_message_deflate` cannot be integer `1024`",
+            "give a size with its unit",
+        ),
+        ("[socketio.per_message_deflate]\nlevel = 10", "2:9: `level` cannot be 10", "from 1 to 9"),
+        ("[socketio.per_message_deflate]\nthreshold = \"2GB\"", "`threshold` cannot be 2GB", "from 0B to 1GiB"),
         (
             "[socketio]\npingTimeout = \"1s\"",
             "2:1: unknown key `pingTimeout` in [socketio]",
@@ -512,4 +530,19 @@ fn random_texts_never_panic() {
 #[test]
 fn an_environment_of_this_process_can_be_taken() {
     assert!(Environment::of_process().get("PATH").is_some());
+}
+
+#[test]
+fn compression_is_a_switch_or_a_table() {
+    let default = PerMessageDeflate::default();
+    for (value, expected) in [
+        ("false", None),
+        ("true", Some(default.clone())),
+        ("{}", Some(default.clone())),
+        ("{ level = 1 }", Some(PerMessageDeflate { level: 1, ..default.clone() })),
+        ("{ threshold = \"0B\" }", Some(PerMessageDeflate { threshold_bytes: 0, ..default })),
+    ] {
+        let config = load(&format!("[socketio]\nper_message_deflate = {value}"));
+        assert_eq!(config.socketio.per_message_deflate, expected, "{value}");
+    }
 }

@@ -9,11 +9,12 @@ use std::{
 };
 
 use roomd_balancer::ListenAddress;
-use roomd_wire::{BusConfig, SocketIoConfig};
+use roomd_wire::{BusConfig, PerMessageDeflate, SocketIoConfig};
 use toml::Spanned;
 
 use super::{
     control_path,
+    deflate::{Deflate, DeflateOptions},
     file::{Admin, Cluster, File, SocketIo},
     problem::Problem,
     redis_url,
@@ -331,6 +332,7 @@ impl Check<'_> {
             }
         }
         file.http.apply(config, self.problems);
+        config.per_message_deflate = file.per_message_deflate.and_then(|file| self.deflate(file));
         for origin in file.cors_origins.map(OneOrMany::each).unwrap_or_default() {
             match values::check_origin(origin.get_ref()) {
                 Ok(()) => config.cors_origins.push(origin.into_inner()),
@@ -341,6 +343,14 @@ impl Check<'_> {
                 ),
             }
         }
+    }
+
+    fn deflate(&mut self, file: Spanned<Deflate>) -> Option<PerMessageDeflate> {
+        let Deflate::On(DeflateOptions { threshold, level }) = file.into_inner() else { return None };
+        let mut config = PerMessageDeflate::default();
+        self.size("threshold", &threshold, 0..=1 << 30, &mut config.threshold_bytes);
+        config.level = self.number("level", &level, 1..=9).unwrap_or(config.level);
+        Some(config)
     }
 
     fn fits_a_message(&mut self, config: &Config) {

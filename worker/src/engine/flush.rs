@@ -101,6 +101,9 @@ impl Engine {
         for key in dirty.drain(..) {
             self.flush_session(state, key, scratch);
         }
+        if let Some(deflate) = &self.0.deflate {
+            deflate.end_turn();
+        }
         // Nothing above can have made a session dirty.
         state.dirty = dirty;
     }
@@ -124,6 +127,9 @@ impl Engine {
         match (&entry.socket, entry.session.transport()) {
             (Some(socket), super::Transport::WebSocket) => {
                 let socket = socket.clone();
+                if let (Some(window), Some(deflate)) = (socket.deflates(), &self.0.deflate) {
+                    deflate.compress(entry.session.queue(), window);
+                }
                 if socket.write(entry.session.queue(), scratch, &self.0.counters) == Written::Failed {
                     entry.session.socket_closed(&mut actions);
                 }

@@ -32,6 +32,7 @@ use super::{
 use crate::protocol::{
     Encoded,
     admission::{self, Admitted, Query, admit},
+    deflate::{Agreement, Window},
     frames::EMPTY_CLOSE,
     queue::Queue,
     session::{Ending, Transport},
@@ -90,8 +91,8 @@ pub(super) async fn answer(engine: &Engine, request: Request, open: &Open) -> Op
         }
         Ok(admitted) => admitted,
     };
-    let mut response = match offer(&head) {
-        Ok(offer) => switching(engine, peer, &head, &offer, newcomer),
+    let (mut response, window) = match offer(engine, &head) {
+        Ok(offer) => (switching(engine, peer, &head, &offer, newcomer), offer.deflate.map(|agreed| agreed.window)),
         Err(refused) => {
             add(&engine.0.counters.refused_requests, 1);
             return refuse(engine, stream, &refused).await;
@@ -103,8 +104,8 @@ pub(super) async fn answer(engine: &Engine, request: Request, open: &Open) -> Op
             add(&engine.0.counters.refused_requests, 1);
             refuse(engine, stream, &bad_request("The server leaves")).await
         }
-        Admitted::Open(_) => begin(engine, peer, &head, stream, rest, response).await,
-        Admitted::Upgrade(key) => join(engine, key, stream, rest, response).await,
+        Admitted::Open(_) => begin(engine, peer, &head, stream, rest, response, window).await,
+        Admitted::Upgrade(key) => join(engine, key, stream, rest, response, window).await,
         Admitted::Polling(_) | Admitted::Pointless => {
             response.extend_from_slice(EMPTY_CLOSE);
             close_with(engine, stream, &response).await;
@@ -129,6 +130,7 @@ async fn begin(
     mut stream: Stream,
     rest: Bytes,
     mut response: Vec<u8>,
+    window: Option<Window>,
 ) -> Option<Accepted> {
     let (sid, packet) = match engine.open_packet(Transport::WebSocket) {
         Ok(opened) => opened,
@@ -140,7 +142,7 @@ async fn begin(
     response.extend_from_slice(Encoded::engine(&packet).wire());
     write(engine, &mut stream, &response).await?;
     let (read, write) = stream.into_split();
-    let socket = Rc::new(Socket::new(write));
+    let socket = Rc::new(Socket::new(write, window));
     let key = engine.open_session(sid, Transport::WebSocket, Some(socket.clone()));
     engine.tell_opened(key, pack_handshake(engine, sid, peer, head));
     Some(Accepted { key, role: Role::Transport, socket, read, rest })
@@ -153,10 +155,11 @@ async fn join(
     mut stream: Stream,
     rest: Bytes,
     response: Vec<u8>,
+    window: Option<Window>,
 ) -> Option<Accepted> {
     write(engine, &mut stream, &response).await?;
     let (read, write) = stream.into_split();
-    let socket = Rc::new(Socket::new(write));
+    let socket = Rc::new(Socket::new(write, window));
     let attached = socket.clone();
     let welcome = engine.with_session(key, |entry, now, settings, _| {
         let welcome = entry.session.upgrade_opened(now, settings);
@@ -211,10 +214,12 @@ struct Offer<'a> {
     key: &'a [u8],
     /// The protocol above WebSocket that it likes best.
     protocol: Option<&'a [u8]>,
+    /// How messages are compressed, if they may be.
+    deflate: Option<Agreement>,
 }
 
 /// Reads a handshake. The order of the checks is that of the `ws` package, on which the official server stands.
-fn offer(head: &Parts) -> Result<Offer<'_>, Refused<'static>> {
+fn offer<'a>(engine: &Engine, head: &'a Parts) -> Result<Offer<'a>, Refused<'static>> {
     if head.method != Method::GET {
         return Err(Refused { status: "405 Method Not Allowed", header: "", message: "Invalid HTTP method" });
     }
@@ -224,7 +229,14 @@ fn offer(head: &Parts) -> Result<Offer<'_>, Refused<'static>> {
         let message = "Missing or invalid Sec-WebSocket-Version header";
         return Err(Refused { header: "Sec-WebSocket-Version: 13\r\n", ..bad_request(message) });
     }
-    Ok(Offer { key, protocol: protocol(head)? })
+    let protocol = protocol(head)?;
+    let deflate = match &engine.0.deflate {
+        Some(deflate) => deflate
+            .agree(&head.headers)
+            .map_err(|_bad| bad_request("Invalid or unacceptable Sec-WebSocket-Extensions header"))?,
+        None => None,
+    };
+    Ok(Offer { key, protocol, deflate })
 }
 
 /// The value of a header that may be there once only.
@@ -262,6 +274,9 @@ fn switching(engine: &Engine, peer: PeerAddress, head: &Parts, offer: &Offer<'_>
     // A browser that offered any fails a connection that agrees on none. The first one is what the official server takes.
     if let Some(protocol) = offer.protocol {
         push_header(&mut response, "Sec-WebSocket-Protocol", protocol);
+    }
+    if let Some(agreed) = &offer.deflate {
+        push_header(&mut response, "Sec-WebSocket-Extensions", agreed.answer.as_bytes());
     }
     let mut headers = engine.0.cors.headers(&head.headers);
     engine.change_headers(&mut headers, peer, head, newcomer);

@@ -19,6 +19,7 @@ mod cookie;
 mod cors;
 mod counters;
 mod deadlines;
+mod deflate;
 mod drain;
 mod flush;
 mod handler;

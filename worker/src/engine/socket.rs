@@ -13,6 +13,7 @@ use super::{
     stream::WriteHalf,
 };
 use crate::protocol::{
+    deflate::Window,
     frames::{EMPTY_CLOSE, close_frame},
     queue::Queue,
     session::{Ending, GOING_AWAY},
@@ -37,6 +38,8 @@ pub(super) struct Socket {
     written: Cell<usize>,
     /// The system took less than it was given; the task tries again when it takes more.
     blocked: Cell<bool>,
+    /// Compression was agreed on, with so much to look back at.
+    deflates: Option<Window>,
     goodbye: RefCell<Option<Box<Goodbye>>>,
 }
 
@@ -60,13 +63,14 @@ pub(super) enum Written {
 }
 
 impl Socket {
-    pub(super) fn new(write: WriteHalf) -> Socket {
+    pub(super) fn new(write: WriteHalf, deflates: Option<Window>) -> Socket {
         Socket {
             write,
             task: RefCell::default(),
             control: RefCell::default(),
             written: Cell::new(0),
             blocked: Cell::new(false),
+            deflates,
             goodbye: RefCell::default(),
         }
     }
@@ -82,6 +86,11 @@ impl Socket {
     /// Whether an earlier packet still waits for the client.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked.get()
+    }
+
+    /// For how much to look back at messages may be compressed, if that was agreed on.
+    pub(super) fn deflates(&self) -> Option<Window> {
+        self.deflates
     }
 
     pub(super) fn half(&self) -> &WriteHalf {

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use super::{
     counters::add,
+    deflate::Deflate,
     handler::SessionKey,
     handshake::Accepted,
     server::Engine,
@@ -23,7 +24,7 @@ use super::{
 use crate::protocol::{
     Encoded,
     engine_packet::{PROBE_ANSWER, Packet},
-    frames::{FrameError, FrameReader, Incoming, close_frame, pong_frame},
+    frames::{FrameError, FrameReader, Incoming, Rules, close_frame, pong_frame},
     queue::Queue,
     session::{Ending, Probe},
 };
@@ -134,8 +135,14 @@ impl Task {
     fn take(&mut self, bytes: &mut [u8]) {
         let max = self.engine.max_payload();
         let mut reader = std::mem::take(&mut self.reader);
-        let result = reader.read(bytes, max, &mut |incoming| self.incoming(incoming));
+        let deflate = self.engine.0.deflate.as_ref().filter(|_| self.socket.deflates().is_some());
+        let mut inflater = deflate.map(Deflate::take_inflater);
+        let mut rules = Rules { max, inflater: inflater.as_mut() };
+        let result = reader.read(bytes, &mut rules, &mut |incoming| self.incoming(incoming));
         self.reader = reader;
+        if let (Some(deflate), Some(inflater)) = (&self.engine.0.deflate, inflater) {
+            deflate.keep_inflater(inflater);
+        }
         if let Err(error) = result {
             self.failed(error);
         }

@@ -11,12 +11,14 @@ use super::{Data, PacketType, json_write};
 const TEXT_FRAME: u8 = 0x81;
 /// First byte of a whole, unmasked frame of bytes.
 const BINARY_FRAME: u8 = 0x82;
+/// In the first byte of a frame: its message is compressed.
+const COMPRESSED: u8 = 0x40;
 
 /// A packet encoded once for all its recipients (design D8).
 ///
 /// It holds the complete WebSocket frames, ready to be written: a text frame, and a binary frame for each attachment.
 /// A server's frames carry no mask, so one buffer serves everybody. A clone shares it. HTTP polling derives its payload
-/// from [`Encoded::parts`].
+/// from [`Encoded::parts`], which those that were compressed for a WebSocket do not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
     wire: Bytes,
@@ -126,6 +128,13 @@ impl Encoded {
     /// The frames of several packets, one after another.
     pub(super) fn joined(wire: Vec<u8>, compress: bool) -> Self {
         Self { wire: Bytes::from(wire), compress }
+    }
+
+    /// Appends a frame with a compressed payload to those before it.
+    pub(super) fn push_compressed(wire: &mut Vec<u8>, binary: bool, payload: &[u8]) {
+        let first = if binary { BINARY_FRAME } else { TEXT_FRAME };
+        push_header(wire, first | COMPRESSED, payload.len());
+        wire.extend_from_slice(payload);
     }
 
     const fn of(wire: Bytes) -> Self {

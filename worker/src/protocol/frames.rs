@@ -9,6 +9,8 @@ use tungstenite::protocol::frame::{
     coding::{CloseCode, Control, Data, OpCode},
 };
 
+use super::deflate::{InflateError, Inflater};
+
 /// The longest head of a frame.
 const MAX_HEAD: usize = 14;
 /// The largest payload of a control frame.
@@ -44,6 +46,18 @@ pub enum FrameError {
     /// A message larger than the limit.
     #[error("accept a message larger than the limit")]
     TooLarge,
+    /// A compressed message that does not decompress.
+    #[error("decompress a message")]
+    Corrupt,
+}
+
+/// By what rules a client's frames are read.
+#[derive(Debug)]
+pub struct Rules<'a> {
+    /// The largest message in bytes.
+    pub max: usize,
+    /// Decompresses messages, if that was agreed on with the client.
+    pub inflater: Option<&'a mut Inflater>,
 }
 
 /// Reads one client's frames.
@@ -58,6 +72,7 @@ pub struct FrameReader {
 #[derive(Debug)]
 struct Fragments {
     text: bool,
+    compressed: bool,
     data: Vec<u8>,
 }
 
@@ -65,41 +80,41 @@ struct Fragments {
 struct Head {
     opcode: OpCode,
     is_final: bool,
+    compressed: bool,
     mask: [u8; 4],
     head: usize,
     payload: usize,
 }
 
 impl FrameReader {
-    /// Takes the bytes that came, and tells `on` of each message that is now whole, until it says break. `max` is the
-    /// largest message in bytes.
+    /// Takes the bytes that came, and tells `on` of each message that is now whole, until it says break.
     ///
     /// # Errors
     /// Where the client broke the protocol; nothing more can be read then.
     pub fn read(
         &mut self,
         mut input: &mut [u8],
-        max: usize,
+        rules: &mut Rules<'_>,
         on: &mut dyn FnMut(Incoming<'_>) -> ControlFlow<()>,
     ) -> Result<(), FrameError> {
         while !self.partial.is_empty() && !input.is_empty() {
-            let missing = match self.parse(&self.partial, max)? {
+            let missing = match self.parse(&self.partial, rules)? {
                 Some(head) => head.head + head.payload - self.partial.len(),
                 None => head_missing(&self.partial),
             };
             let (taken, rest) = input.split_at_mut(missing.min(input.len()));
             self.partial.extend_from_slice(taken);
             input = rest;
-            let Some(head) = self.parse(&self.partial, max)? else { continue };
+            let Some(head) = self.parse(&self.partial, rules)? else { continue };
             if self.partial.len() == head.head + head.payload {
                 let mut frame = std::mem::take(&mut self.partial);
-                if self.frame(&head, &mut frame[head.head..], on)?.is_break() {
+                if self.frame(&head, &mut frame[head.head..], rules, on)?.is_break() {
                     return Ok(());
                 }
             }
         }
         while !input.is_empty() {
-            let head = match self.parse(input, max)? {
+            let head = match self.parse(input, rules)? {
                 Some(head) if head.head + head.payload <= input.len() => head,
                 _ => {
                     self.partial.extend_from_slice(input);
@@ -108,7 +123,7 @@ impl FrameReader {
             };
             let (frame, rest) = input.split_at_mut(head.head + head.payload);
             input = rest;
-            if self.frame(&head, &mut frame[head.head..], on)?.is_break() {
+            if self.frame(&head, &mut frame[head.head..], rules, on)?.is_break() {
                 return Ok(());
             }
         }
@@ -122,12 +137,16 @@ impl FrameReader {
 
     /// Reads the head at the front of `bytes`; `None` if it is not whole. What makes the frame illegal is found here, before
     /// memory is spent on it.
-    fn parse(&self, bytes: &[u8], max: usize) -> Result<Option<Head>, FrameError> {
+    fn parse(&self, bytes: &[u8], rules: &Rules<'_>) -> Result<Option<Head>, FrameError> {
         let mut cursor = Cursor::new(bytes);
         let Some((header, payload)) = FrameHeader::parse(&mut cursor).map_err(|_| FrameError::Invalid)? else {
             return Ok(None);
         };
-        let mask = header.mask.filter(|_| !(header.rsv1 || header.rsv2 || header.rsv3)).ok_or(FrameError::Invalid)?;
+        // Of a message the first frame says it.
+        let may_be_compressed =
+            rules.inflater.is_some() && matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
+        let reserved = (header.rsv1 && !may_be_compressed) || header.rsv2 || header.rsv3;
+        let mask = header.mask.filter(|_| !reserved).ok_or(FrameError::Invalid)?;
         let sound = match header.opcode {
             OpCode::Control(_) => header.is_final && payload <= MAX_CONTROL,
             OpCode::Data(Data::Continue) => self.fragments.is_some(),
@@ -140,13 +159,14 @@ impl FrameReader {
             (Some(fragments), OpCode::Data(_)) => fragments.data.len(),
             _ => 0,
         };
-        let room = max.saturating_sub(gathered) as u64;
+        let room = rules.max.saturating_sub(gathered) as u64;
         if payload > room && !matches!(header.opcode, OpCode::Control(_)) {
             return Err(FrameError::TooLarge);
         }
         Ok(Some(Head {
             opcode: header.opcode,
             is_final: header.is_final,
+            compressed: header.rsv1,
             mask,
             head: cursor.position() as usize,
             payload: payload as usize,
@@ -157,6 +177,7 @@ impl FrameReader {
         &mut self,
         head: &Head,
         payload: &mut [u8],
+        rules: &mut Rules<'_>,
         on: &mut dyn FnMut(Incoming<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, FrameError> {
         unmask(payload, head.mask);
@@ -167,13 +188,13 @@ impl FrameReader {
                 let code = close_code(payload)?;
                 Ok(on(Incoming::Close(code)))
             }
-            OpCode::Data(Data::Continue) => self.continued(head.is_final, payload, on),
+            OpCode::Data(Data::Continue) => self.continued(head.is_final, payload, rules, on),
             OpCode::Data(kind) => {
-                let text = kind == Data::Text;
+                let (text, compressed) = (kind == Data::Text, head.compressed);
                 if head.is_final {
-                    return message(text, payload, on);
+                    return message(text, compressed, payload, rules, on);
                 }
-                self.fragments = Some(Box::new(Fragments { text, data: payload.to_vec() }));
+                self.fragments = Some(Box::new(Fragments { text, compressed, data: payload.to_vec() }));
                 Ok(ControlFlow::Continue(()))
             }
             OpCode::Control(Control::Reserved(_)) => Err(FrameError::Invalid),
@@ -184,12 +205,13 @@ impl FrameReader {
         &mut self,
         is_final: bool,
         payload: &[u8],
+        rules: &mut Rules<'_>,
         on: &mut dyn FnMut(Incoming<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, FrameError> {
         let mut fragments = self.fragments.take().ok_or(FrameError::Invalid)?;
         fragments.data.extend_from_slice(payload);
         if is_final {
-            return message(fragments.text, &fragments.data, on);
+            return message(fragments.text, fragments.compressed, &fragments.data, rules, on);
         }
         self.fragments = Some(fragments);
         Ok(ControlFlow::Continue(()))
@@ -198,9 +220,15 @@ impl FrameReader {
 
 fn message(
     text: bool,
+    compressed: bool,
     payload: &[u8],
+    rules: &mut Rules<'_>,
     on: &mut dyn FnMut(Incoming<'_>) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, FrameError> {
+    let payload = match &mut rules.inflater {
+        Some(inflater) if compressed => inflater.inflate(payload, rules.max)?,
+        _ => payload,
+    };
     if text {
         let text = std::str::from_utf8(payload).map_err(|_| FrameError::NotText)?;
         return Ok(on(Incoming::Text(text)));
@@ -246,12 +274,21 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     }
 }
 
+impl From<InflateError> for FrameError {
+    fn from(error: InflateError) -> FrameError {
+        match error {
+            InflateError::Corrupt => FrameError::Corrupt,
+            InflateError::TooLarge => FrameError::TooLarge,
+        }
+    }
+}
+
 impl FrameError {
     /// The code of the close frame that tells the client.
     pub fn close_code(self) -> u16 {
         match self {
             FrameError::Invalid => 1002,
-            FrameError::NotText => 1007,
+            FrameError::NotText | FrameError::Corrupt => 1007,
             FrameError::TooLarge => 1009,
         }
     }
@@ -300,7 +337,7 @@ mod tests {
     }
 
     fn read(reader: &mut FrameReader, bytes: &[u8], seen: &mut Vec<String>) -> Result<(), FrameError> {
-        reader.read(&mut bytes.to_vec(), MAX, &mut |incoming| {
+        reader.read(&mut bytes.to_vec(), &mut Rules { max: MAX, inflater: None }, &mut |incoming| {
             seen.push(format!("{incoming:?}"));
             ControlFlow::Continue(())
         })
@@ -422,12 +459,82 @@ mod tests {
         }
     }
 
+    /// Deflated, and without the flush's tail.
+    fn deflated(message: &[u8]) -> Vec<u8> {
+        let mut output = Vec::with_capacity(message.len() + 100);
+        let mut stream = flate2::Compress::new(flate2::Compression::fast(), false);
+        stream.compress_vec(message, &mut output, flate2::FlushCompress::Sync).unwrap();
+        output.truncate(output.len() - 4);
+        output
+    }
+
+    fn read_deflated(reader: &mut FrameReader, bytes: &[u8], seen: &mut Vec<String>) -> Result<(), FrameError> {
+        let mut inflater = Inflater::default();
+        let mut rules = Rules { max: MAX, inflater: Some(&mut inflater) };
+        reader.read(&mut bytes.to_vec(), &mut rules, &mut |incoming| {
+            seen.push(format!("{incoming:?}"));
+            ControlFlow::Continue(())
+        })
+    }
+
+    #[test]
+    fn compressed_messages_and_others_come_mixed_and_in_any_pieces() {
+        for seed in 0..200 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+            for _ in 0..5 {
+                let (text, compressed) = (rng.bool(), if rng.bool() { 0x40 } else { 0 });
+                let message: Vec<u8> = (0..rng.usize(..=MAX)).map(|_| rng.u8(b'a'..b'e')).collect();
+                expected.push(match text {
+                    true => format!("{:?}", Incoming::Text(std::str::from_utf8(&message).unwrap())),
+                    false => format!("{:?}", Incoming::Binary(&message)),
+                });
+                let payload = if compressed != 0 { deflated(&message) } else { message };
+                let mut first = compressed | if text { 1 } else { 2 };
+                let mut rest = &payload[..];
+                while rng.bool() {
+                    let (piece, after) = rest.split_at(rng.usize(..=rest.len()));
+                    bytes.extend(frame(first, piece));
+                    bytes.extend(frame(0x8a, b"pong"));
+                    expected.insert(expected.len() - 1, "Pong".to_owned());
+                    (first, rest) = (0, after);
+                }
+                bytes.extend(frame(0x80 | first, rest));
+            }
+            let (mut reader, mut seen) = (FrameReader::default(), Vec::new());
+            while !bytes.is_empty() {
+                let rest = bytes.split_off(rng.usize(1..=bytes.len()));
+                read_deflated(&mut reader, &bytes, &mut seen).unwrap();
+                bytes = rest;
+            }
+            assert_eq!(seen, expected, "seed {seed}");
+            assert_eq!(reader.owned_bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn only_the_first_frame_of_a_message_says_that_it_is_compressed() {
+        for (bytes, error) in [
+            (frame(0xc9, b""), FrameError::Invalid),
+            (frame(0xc8, b""), FrameError::Invalid),
+            ([frame(0x41, b""), frame(0xc0, b"")].concat(), FrameError::Invalid),
+            (frame(0xe1, b""), FrameError::Invalid),
+            (frame(0xc1, b"hello"), FrameError::Corrupt),
+            (frame(0xc1, &deflated(&[0xff])), FrameError::NotText),
+            (frame(0xc2, &deflated(&[0; MAX + 1])), FrameError::TooLarge),
+            (frame(0xc2, &[0; MAX + 1]), FrameError::TooLarge),
+        ] {
+            let read = read_deflated(&mut FrameReader::default(), &bytes, &mut Vec::new());
+            assert_eq!(read, Err(error), "{bytes:x?}");
+        }
+    }
+
     #[test]
     fn reading_stops_where_it_is_told_to() {
         let (mut reader, mut count) = (FrameReader::default(), 0);
         let mut bytes = [frame(0x81, b"a"), frame(0x81, b"b")].concat();
         reader
-            .read(&mut bytes, MAX, &mut |_| {
+            .read(&mut bytes, &mut Rules { max: MAX, inflater: None }, &mut |_| {
                 count += 1;
                 ControlFlow::Break(())
             })

@@ -9,6 +9,7 @@
 //! | `queue` | what waits for one client, bounded |
 //! | `batch` | packets to the same clients one after another, joined once for all of them |
 //! | `frames` | WebSocket frames from a client |
+//! | `deflate` | compressed messages: permessage-deflate |
 //! | `deadlines` | the deadlines of all sessions |
 //! | `socket_packet` | Socket.IO 5: the text packet as a client sends it |
 //! | `assembly` | puts a packet and its attachments together |
@@ -26,6 +27,7 @@ pub mod batch;
 mod binary;
 mod data;
 pub mod deadlines;
+pub mod deflate;
 mod encoded;
 pub mod engine_packet;
 pub mod frames;

@@ -19,6 +19,8 @@ pub struct Queue {
     bytes: usize,
     /// The last item is a batch that is not counted yet.
     growing: bool,
+    /// How many items at the front [`Queue::replace_new`] has seen.
+    seen: u32,
 }
 
 /// What is queued at once: one packet, or several that other clients get too.
@@ -36,6 +38,14 @@ impl Item {
         match self {
             Item::Packet(packet) => packet,
             Item::Batch(batch) => batch.seal(),
+        }
+    }
+
+    /// Whether others may hold the same packets.
+    pub fn is_shared(&self) -> bool {
+        match self {
+            Item::Packet(packet) => !packet.wire().is_unique(),
+            Item::Batch(batch) => Rc::strong_count(batch) > 1 || !batch.seal().wire().is_unique(),
         }
     }
 
@@ -82,6 +92,19 @@ impl Queue {
         }
     }
 
+    /// Puts what `make` returns in the place of each item that it has not seen yet.
+    pub fn replace_new(&mut self, mut make: impl FnMut(&Item) -> Option<Encoded>) {
+        self.seal();
+        for item in self.items.iter_mut().skip(self.seen as usize) {
+            if let Some(packets) = make(item) {
+                self.bytes = self.bytes - item.len() + packets.len();
+                *item = Item::Packet(packets);
+            }
+        }
+        // The limit in bytes keeps it far below.
+        self.seen = self.items.len() as u32;
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
@@ -108,6 +131,7 @@ impl Queue {
         self.seal();
         let item = self.items.pop_front()?;
         self.bytes -= item.len();
+        self.seen = self.seen.saturating_sub(1);
         if self.items.is_empty() && self.items.capacity() > KEPT_PLACES {
             self.items.shrink_to(KEPT_PLACES / 2);
         }
@@ -196,6 +220,31 @@ mod tests {
         while queue.push(packet(3), limit) == Ok(()) {}
         assert!(queue.len() * KEPT_BYTES <= limit && queue.bytes() < limit / 10);
         assert!(queue.items.capacity() * size_of::<Item>() <= 2 * limit);
+    }
+
+    #[test]
+    fn each_item_is_replaced_at_most_once_and_its_bytes_counted_as_they_are_then() {
+        let mut queue = Queue::default();
+        let batch = Batch::new(&Encoded::engine("abc"));
+        for item in [packet(10), Item::Batch(batch), packet(20)] {
+            assert_eq!(queue.push(item, 1000), Ok(()));
+        }
+        let mut offered = Vec::new();
+        let mut replace = |queue: &mut Queue| {
+            queue.replace_new(|item| {
+                offered.push(item.len());
+                (item.len() < 20).then(|| Encoded::engine("z"))
+            });
+        };
+        replace(&mut queue);
+        assert_eq!((queue.bytes(), texts(&queue).len()), (26, 3));
+        assert_eq!(queue.pop().map(|item| item.len()), Some(3));
+        assert_eq!(queue.push(packet(15), 1000), Ok(()));
+        replace(&mut queue);
+        while queue.pop().is_some() {}
+        assert_eq!(queue.push(packet(12), 1000), Ok(()));
+        replace(&mut queue);
+        assert_eq!((queue.bytes(), offered), (3, vec![10, 5, 20, 15, 12]));
     }
 
     #[test]
