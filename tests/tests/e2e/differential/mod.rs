@@ -95,3 +95,10 @@ fn with_a_cookie() {
 fn with_a_path_without_a_slash_at_its_end() {
     compare("[socketio]\nadd_trailing_slash = false\n", &json!({"addTrailingSlash": false}), cases::PATH);
 }
+
+#[test]
+fn with_compressed_messages() {
+    // Ours is never agreed on otherwise: see the worker's `protocol::deflate`.
+    let options = json!({"perMessageDeflate": {"serverNoContextTakeover": true, "clientNoContextTakeover": true}});
+    compare("[socketio]\nper_message_deflate = true\n", &options, cases::DEFLATE);
+}

@@ -127,6 +127,11 @@ impl Recorder {
             };
             let shown = match head {
                 0x81 => self.plain(&String::from_utf8(payload).unwrap()).chars().take(200).collect(),
+                0xc1 => {
+                    let text = String::from_utf8(inflated(&payload)).unwrap();
+                    format!("compressed, {} bytes {}", text.len(), text.chars().take(200).collect::<String>())
+                }
+                0xc2 => format!("compressed bytes {:02x?}", inflated(&payload)),
                 head => format!("frame {head:02x} {payload:02x?}"),
             };
             self.lines.push(format!("{connection}: {shown}"));
@@ -247,4 +252,12 @@ pub fn frame(head: u8, payload: &[u8]) -> Vec<u8> {
     bytes.extend([0; 4]);
     bytes.extend(payload);
     bytes
+}
+
+/// The message in a compressed payload.
+fn inflated(payload: &[u8]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(2_000_000);
+    let input = [payload, &[0, 0, 0xff, 0xff]].concat();
+    flate2::Decompress::new(false).decompress_vec(&input, &mut message, flate2::FlushDecompress::Sync).unwrap();
+    message
 }

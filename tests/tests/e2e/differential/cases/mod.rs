@@ -1,6 +1,7 @@
 //! The conversations, by theme.
 
 mod admission;
+mod deflate;
 mod hooks;
 mod odd_bodies;
 mod odd_heads;
@@ -11,6 +12,7 @@ mod polling;
 mod upgrade;
 mod websocket;
 
+pub use deflate::CASES as DEFLATE;
 pub use options::{COOKIE, CROSS_ORIGIN, PATH, QUICK, TRANSPORTS, UNTOLD};
 
 use super::recorder::Recorder;
