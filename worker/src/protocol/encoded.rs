@@ -120,6 +120,14 @@ impl Encoded {
         Self::of(Bytes::from(wire))
     }
 
+    /// A message of bytes.
+    pub fn bytes(message: &[u8]) -> Self {
+        let mut wire = Vec::with_capacity(frame_len(message.len()));
+        push_header(&mut wire, BINARY_FRAME, message.len());
+        wire.extend_from_slice(message);
+        Self::of(Bytes::from(wire))
+    }
+
     /// The server's heartbeat, without an allocation.
     pub const fn ping() -> Self {
         Self::of(Bytes::from_static(b"\x81\x012"))
@@ -316,6 +324,8 @@ mod tests {
             assert_eq!(encoded.wire()[..header.len()], header);
             assert_eq!(encoded.len(), header.len() + len);
             assert_eq!(encoded.parts().next().unwrap().payload.len(), len);
+            let bytes = Encoded::bytes(&vec![0; len]);
+            assert_eq!(bytes.wire()[..header.len()], [&[0x82], &header[1..]].concat());
         }
     }
 

@@ -55,6 +55,11 @@ impl Socket {
         ToSocket::new(self).emit(event, args)
     }
 
+    /// Sends an event as it came from somebody else: an array of its name and its arguments.
+    pub fn emit_data(&self, event: &Data) {
+        ToSocket::new(self).emit_data(event);
+    }
+
     /// Sends an event that may be lost if the client cannot take it now.
     ///
     /// # Errors
