@@ -7,7 +7,7 @@ use roomd_benches::{
     scenario::{
         connect,
         fanout::{self, Offer},
-        memory,
+        memory, typed,
     },
     server::Server,
 };
@@ -16,7 +16,7 @@ use roomd_benches::{
 #[derive(Parser)]
 struct Arguments {
     /// What to measure; all by default.
-    #[arg(value_parser = ["fanout", "memory", "connect"])]
+    #[arg(value_parser = ["fanout", "typed", "memory", "connect"])]
     only: Vec<String>,
     /// Clients of the fan-out.
     #[arg(long, default_value_t = 1000)]
@@ -53,6 +53,9 @@ fn run(arguments: &Arguments) -> io::Result<()> {
     let wanted = |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == name);
     if wanted("fanout") {
         fan_out(arguments)?;
+    }
+    if wanted("typed") {
+        types(arguments)?;
     }
     if wanted("memory") {
         let server = Server::roomd(arguments.workers)?;
@@ -96,6 +99,21 @@ fn fan_out(arguments: &Arguments) -> io::Result<()> {
                 micros[0] / micros[2].max(1e-3),
                 ours.rate,
             );
+        }
+    }
+    Ok(())
+}
+
+fn types(arguments: &Arguments) -> io::Result<()> {
+    let time = Duration::from_secs(arguments.seconds);
+    println!("\nserver CPU per delivered message, read into a struct and written from it, and passed on as it came");
+    println!("{:>5} {:>10} {:>12} {:>12} {:>7}", "room", "offer", "typed", "raw", "ratio");
+    for &room_size in &arguments.rooms {
+        for (name, offer) in [("paced", PACED), ("saturated", SATURATED)] {
+            let server = Server::two_ways(arguments.workers)?;
+            let cpu = typed::measure(&server, arguments.clients, room_size, offer, time)?;
+            let [typed, raw] = cpu.map(|cpu| cpu.as_secs_f64() * 1e6);
+            println!("{room_size:>5} {name:>10} {typed:>9.2} us {raw:>9.2} us {:>7.2}", typed / raw.max(1e-3));
         }
     }
     Ok(())

@@ -17,8 +17,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// A roomd cluster with the embedded bus; ready to serve when this returns.
+    /// A roomd cluster with the embedded bus and the built-in chat; ready to serve when this returns.
     pub fn roomd(workers: u16) -> io::Result<Server> {
+        Server::cluster("roomd", workers)
+    }
+
+    /// The same with the application that says the same in two ways.
+    pub fn two_ways(workers: u16) -> io::Result<Server> {
+        Server::cluster("two_ways", workers)
+    }
+
+    fn cluster(program: &str, workers: u16) -> io::Result<Server> {
         let folder = tempfile::tempdir()?;
         let control = folder.path().join("control.sock");
         let config = folder.path().join("cluster.toml");
@@ -26,7 +35,7 @@ impl Server {
         let admin = free_address()?;
         std::fs::write(&config, "[socketio]\nping_interval = \"10m\"\n")?;
         let log = std::fs::File::create(folder.path().join("log"))?;
-        let binary = beside_this("roomd")?;
+        let binary = beside_this(program)?;
         let mut child = Command::new(&binary)
             .args(["up", "--config", text(&config), "--control", text(&control), "--workers", &workers.to_string()])
             .args(["--listen", &address.to_string(), "--admin", &admin.to_string()])

@@ -34,34 +34,59 @@ pub struct Fanout {
 
 /// Puts `clients` into rooms of `room_size` and measures for `time`.
 pub fn measure(server: &Server, clients: usize, room_size: usize, offer: Offer, time: Duration) -> io::Result<Fanout> {
-    let mut load = Load::new()?;
-    let room_of = |client: usize| client / room_size;
-    load.connect(server.addresses(), clients, room_of)?;
-    for client in (0..clients).filter(|_| server.joins_by_event()) {
-        let join = format!("42[\"joinRoom\",\"r{}\"]", room_of(client));
-        load.send(client, &client_text(&join))?;
-        if client % 100 == 0 {
-            load.turn(Duration::ZERO)?;
+    let mut rooms = Rooms::join(server, clients, room_size)?;
+    rooms.measure(server, "roomMessage", "\"a message of ordinary length, as people write\"", offer, time)
+}
+
+/// Clients that are in their rooms.
+pub struct Rooms {
+    load: Load,
+    count: usize,
+    size: usize,
+}
+
+impl Rooms {
+    /// Connects clients and puts them into rooms.
+    pub fn join(server: &Server, clients: usize, size: usize) -> io::Result<Rooms> {
+        let mut load = Load::new()?;
+        let room_of = |client: usize| client / size;
+        load.connect(server.addresses(), clients, room_of)?;
+        for client in (0..clients).filter(|_| server.joins_by_event()) {
+            let join = format!("42[\"joinRoom\",\"r{}\"]", room_of(client));
+            load.send(client, &client_text(&join))?;
+            if client % 100 == 0 {
+                load.turn(Duration::ZERO)?;
+            }
         }
+        load.settle()?;
+        Ok(Rooms { load, count: clients.div_ceil(size), size })
     }
-    load.settle()?;
-    let events: Vec<Vec<u8>> = (0..clients.div_ceil(room_size))
-        .map(|room| {
-            client_text(&format!("42[\"roomMessage\",\"r{room}\",\"a message of ordinary length, as people write\"]"))
+
+    /// Measures for `time`. Clients send `event` with their room's name and `payload`, which is JSON; all of the room get one event.
+    pub fn measure(
+        &mut self,
+        server: &Server,
+        event: &str,
+        payload: &str,
+        offer: Offer,
+        time: Duration,
+    ) -> io::Result<Fanout> {
+        let Rooms { load, count, size } = self;
+        let events: Vec<Vec<u8>> =
+            (0..*count).map(|room| client_text(&format!("42[\"{event}\",\"r{room}\",{payload}]"))).collect();
+        run(load, &events, *size, offer, Duration::from_millis(500))?;
+        let pids = server.pids();
+        let (cpu, delivered, begin) = (process::cpu_time(&pids)?, load.delivered(), Instant::now());
+        run(load, &events, *size, offer, time)?;
+        let elapsed = begin.elapsed();
+        let used = process::cpu_time(&pids)?.saturating_sub(cpu);
+        let delivered = load.delivered() - delivered;
+        Ok(Fanout {
+            cpu: Duration::from_nanos((used.as_nanos() / u128::from(delivered.max(1))) as u64),
+            rate: delivered as f64 / elapsed.as_secs_f64(),
+            sample: load.sample().unwrap_or_default().to_vec(),
         })
-        .collect();
-    run(&mut load, &events, room_size, offer, Duration::from_millis(500))?;
-    let pids = server.pids();
-    let (cpu, delivered, begin) = (process::cpu_time(&pids)?, load.delivered(), Instant::now());
-    run(&mut load, &events, room_size, offer, time)?;
-    let elapsed = begin.elapsed();
-    let used = process::cpu_time(&pids)?.saturating_sub(cpu);
-    let delivered = load.delivered() - delivered;
-    Ok(Fanout {
-        cpu: Duration::from_nanos((used.as_nanos() / u128::from(delivered.max(1))) as u64),
-        rate: delivered as f64 / elapsed.as_secs_f64(),
-        sample: load.sample().unwrap_or_default().to_vec(),
-    })
+    }
 }
 
 /// Sends as offered for a time, then waits until everything has arrived. The sender changes from message to message.

@@ -3,3 +3,4 @@
 pub mod connect;
 pub mod fanout;
 pub mod memory;
+pub mod typed;
