@@ -61,6 +61,9 @@ pub struct SocketIoConfig {
     pub allow_upgrades: bool,
     /// The cookie of a session that begins by polling, if one is set.
     pub cookie: Option<CookieConfig>,
+    /// Whether a child namespace ends with its last socket.
+    #[serde(default = "cleanup_if_not_said")]
+    pub cleanup_empty_child_namespaces: bool,
     /// Compression of WebSocket messages, if it is on.
     #[serde(default)]
     pub per_message_deflate: Option<PerMessageDeflate>,
@@ -82,8 +85,13 @@ impl Default for PerMessageDeflate {
     }
 }
 
+/// What an older supervisor, which does not know of it, means.
+fn cleanup_if_not_said() -> bool {
+    true
+}
+
 impl Default for SocketIoConfig {
-    /// The official server's defaults.
+    /// The official server's defaults, but that empty child namespaces end: clients choose their names.
     fn default() -> Self {
         SocketIoConfig {
             path: "/socket.io/".into(),
@@ -98,6 +106,7 @@ impl Default for SocketIoConfig {
             allow_upgrades: true,
             cookie: None,
             per_message_deflate: None,
+            cleanup_empty_child_namespaces: true,
         }
     }
 }

@@ -198,6 +198,8 @@ pub struct WorkerCounters {
     pub slow_clients: u64,
     /// Requests that were refused, all causes.
     pub refused_requests: u64,
+    /// Clients that were refused since there were as many child namespaces as a worker may have.
+    pub refused_namespaces: u64,
     /// Events of the wrong shape for their handler.
     pub bad_events: u64,
     /// Handlers that ended in a panic.

@@ -30,13 +30,16 @@ const WORKER_GAUGES: [WorkerGauge; 6] = [
     ("roomd_worker_uptime_seconds", "How long the worker has run.", |worker| worker.uptime_s),
 ];
 
-const WORKER_COUNTERS: [WorkerCounter; 15] = [
+const WORKER_COUNTERS: [WorkerCounter; 16] = [
     ("roomd_worker_events_received_total", "Events that clients sent.", |c| c.events_in),
     ("roomd_worker_packets_sent_total", "Packets handed to clients, one per recipient.", |c| c.packets_out),
     ("roomd_worker_received_bytes_total", "Bytes read from clients.", |c| c.bytes_in),
     ("roomd_worker_sent_bytes_total", "Bytes written to clients.", |c| c.bytes_out),
     ("roomd_worker_slow_clients_total", "Clients closed because they read too slowly.", |c| c.slow_clients),
     ("roomd_worker_refused_requests_total", "Requests that were refused, all causes.", |c| c.refused_requests),
+    ("roomd_worker_refused_namespaces_total", "Clients refused at the limit of child namespaces.", |c| {
+        c.refused_namespaces
+    }),
     ("roomd_worker_bad_events_total", "Events of the wrong shape for their handler.", |c| c.bad_events),
     ("roomd_worker_handler_panics_total", "Handlers that ended in a panic.", |c| c.handler_panics),
     ("roomd_worker_handler_errors_total", "Handlers that returned an error.", |c| c.handler_errors),

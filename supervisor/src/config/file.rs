@@ -74,6 +74,7 @@ pub struct SocketIo {
     pub cors_origins: Option<Spanned<OneOrMany>>,
     pub http: HttpOptions,
     pub per_message_deflate: Option<Spanned<Deflate>>,
+    pub cleanup_empty_child_namespaces: Option<Spanned<bool>>,
 }
 
 impl File {
@@ -140,6 +141,7 @@ impl File {
             cors_origins: section.take("cors_origins", problems),
             http: HttpOptions::take(&mut section, problems),
             per_message_deflate: section.take("per_message_deflate", problems),
+            cleanup_empty_child_namespaces: section.take("cleanup_empty_child_namespaces", problems),
         };
         section.finish(problems);
 

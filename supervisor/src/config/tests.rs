@@ -103,6 +103,7 @@ fn the_shipped_file_has_every_key_there_is() {
         cors_origins: Some(_),
         http: HttpOptions { add_trailing_slash: Some(_), transports: Some(_), allow_upgrades: Some(_), cookie: Some(_) },
         per_message_deflate: Some(_),
+        cleanup_empty_child_namespaces: Some(_),
     } = socketio
     else {
         panic!("[socketio] lacks a key")

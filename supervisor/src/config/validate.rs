@@ -333,6 +333,9 @@ impl Check<'_> {
         }
         file.http.apply(config, self.problems);
         config.per_message_deflate = file.per_message_deflate.and_then(|file| self.deflate(file));
+        if let Some(cleanup) = file.cleanup_empty_child_namespaces {
+            config.cleanup_empty_child_namespaces = cleanup.into_inner();
+        }
         for origin in file.cors_origins.map(OneOrMany::each).unwrap_or_default() {
             match values::check_origin(origin.get_ref()) {
                 Ok(()) => config.cors_origins.push(origin.into_inner()),

@@ -194,6 +194,11 @@ impl Engine {
         Duration::from_millis(self.0.options.connect_timeout_ms)
     }
 
+    /// Whether child namespaces end with their last socket, which the layer above sees to.
+    pub fn cleans_up_empty_child_namespaces(&self) -> bool {
+        self.0.options.cleanup_empty_child_namespaces
+    }
+
     /// How a session exchanges packets; `None` if it has ended.
     pub fn transport(&self, session: SessionKey) -> Option<Transport> {
         let state = self.0.state.borrow();

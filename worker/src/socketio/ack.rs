@@ -4,17 +4,17 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 
 use serde::Serialize;
 
-use super::{Io, Socket, SocketId, waiting::Question};
+use super::{Io, MAX_CHILD_NAMESPACES, Socket, SocketId, namespaces::Nsp, waiting::Question};
 use crate::{
     adapter::codec::{MAX_MESSAGE_BYTES, WriteError},
-    protocol::{Data, EncodeError, membership::NamespaceIndex},
+    protocol::{Data, EncodeError},
 };
 
 /// How to answer a client's event. Dropping it without an answer is legal: the client then waits in vain. Where several handlers
 /// hear the event, the first answer counts.
 pub struct Ack {
     io: Io,
-    namespace: NamespaceIndex,
+    namespace: Rc<Nsp>,
     socket: SocketId,
     id: Option<u64>,
     /// Where several handlers can answer.
@@ -48,18 +48,23 @@ pub enum AckError {
     /// The client answered, but with more than travels between servers.
     #[error("get an answer of {0} bytes: {MAX_MESSAGE_BYTES} are the most that travel between servers")]
     TooLong(u64),
+    /// Nobody is in the child namespace here, and there is no place for it to hear the answer.
+    #[error("ask in one more child namespace: this worker has {MAX_CHILD_NAMESPACES} already")]
+    TooManyNamespaces,
 }
 
 /// An answer, or several, that somebody waits for. Dropped, none is waited for any more.
 pub(super) struct Awaited {
     pub(super) io: Io,
-    pub(super) namespace: NamespaceIndex,
+    pub(super) namespace: Rc<Nsp>,
     pub(super) question: Question,
 }
 
 impl Drop for Awaited {
     fn drop(&mut self) {
-        self.io.0.state.borrow_mut().namespaces[usize::from(self.namespace)].waiting.give_up(self.question);
+        if let Some(members) = self.io.0.state.borrow_mut().namespaces.of_mut(&self.namespace) {
+            members.waiting.give_up(self.question);
+        }
     }
 }
 
@@ -90,7 +95,7 @@ impl Ack {
     pub fn send_data(self, data: &Data) {
         let again = self.answered.is_some_and(|answered| answered.replace(true));
         if let Some(id) = self.id.filter(|_| !again) {
-            self.io.0.answer(self.namespace, self.socket, id, data);
+            self.io.0.answer(&self.namespace, self.socket, id, data);
         }
     }
 }
@@ -149,6 +154,9 @@ pub enum RequestError<T> {
         /// The others.
         partial: Answers<T>,
     },
+    /// Nobody is in the child namespace here, and there is no place for it to hear the answers.
+    #[error("ask in one more child namespace: this worker has {MAX_CHILD_NAMESPACES} already")]
+    TooManyNamespaces,
     /// The request could not be written.
     #[error("write the request")]
     Encode(#[from] EncodeError),
@@ -165,7 +173,9 @@ impl<T> RequestError<T> {
             RequestError::Timeout { partial, .. }
             | RequestError::Bus { partial, .. }
             | RequestError::TooLong { partial, .. } => partial,
-            RequestError::Encode(_) | RequestError::Write(_) => Answers { answers: Vec::new(), expected: 0 },
+            RequestError::TooManyNamespaces | RequestError::Encode(_) | RequestError::Write(_) => {
+                Answers { answers: Vec::new(), expected: 0 }
+            }
         }
     }
 
@@ -175,6 +185,7 @@ impl<T> RequestError<T> {
             RequestError::Timeout { within, partial } => RequestError::Timeout { within, partial: change(partial) },
             RequestError::Bus { source, partial } => RequestError::Bus { source, partial: change(partial) },
             RequestError::TooLong { bytes, partial } => RequestError::TooLong { bytes, partial: change(partial) },
+            RequestError::TooManyNamespaces => RequestError::TooManyNamespaces,
             RequestError::Encode(error) => RequestError::Encode(error),
             RequestError::Write(error) => RequestError::Write(error),
         }

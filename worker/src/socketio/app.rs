@@ -2,17 +2,19 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
+use regex::Regex;
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::{
-    Handle,
+    Handle, Verdict,
     call::{
-        OnConnect, OnConnecting, OnDisconnect, OnEvent, OnOutgoing, OnPacket, OnRoom, OnRoomMember, OnServerSide,
-        OnStart, OnStop,
+        OnAsked, OnConnect, OnConnecting, OnDisconnect, OnEvent, OnOutgoing, OnPacket, OnRoom, OnRoomMember,
+        OnServerSide, OnStart, OnStop,
     },
-    handler::{Erased, Handler, Outcome, erase, erase_logged, erase_outcome},
+    handler::{Erased, Handler, Outcome, erase, erase_logged, erase_outcome, erase_verdict},
     http_hooks::HttpHooks,
+    parents::{Parent, Rule},
     room_events::RoomHandlers,
     states::States,
 };
@@ -23,6 +25,8 @@ use crate::engine::{BoxError, HttpService};
 #[derive(Default)]
 pub struct App {
     pub(super) namespaces: HashMap<String, Namespace>,
+    pub(super) parents: Vec<Parent>,
+    bad_patterns: Vec<AppError>,
     pub(super) states: States,
     pub(super) start: Vec<Erased<OnStart, Option<String>>>,
     pub(super) stop: Vec<Erased<OnStop>>,
@@ -73,12 +77,33 @@ pub struct ConnectError {
     pub data: Option<Value>,
 }
 
-/// An application that cannot run.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the handler of {handler} takes State<{state}>, which the application has not: give it to App::state")]
-pub struct MissingState {
-    handler: String,
-    state: &'static str,
+/// Why an application cannot run.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+pub enum AppError {
+    /// A handler takes a state that there is not.
+    #[error("the handler of {handler} takes State<{state}>, which the application has not: give it to App::state")]
+    MissingState {
+        /// Of what, and where.
+        handler: String,
+        /// The state's type.
+        state: &'static str,
+    },
+    /// A namespace's name.
+    #[error("the namespace {name:?} cannot be: {reason}")]
+    Name {
+        /// The name.
+        name: String,
+        /// Why it cannot be one.
+        reason: &'static str,
+    },
+    /// A pattern that is none.
+    #[error("the pattern {pattern:?} of namespaces cannot be read: {reason}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong in it.
+        reason: String,
+    },
 }
 
 impl App {
@@ -93,6 +118,75 @@ impl App {
         let name = full_name(name).into_owned();
         let namespace = declare(self.namespaces.remove(&name).unwrap_or_default());
         self.namespaces.insert(name, namespace);
+        self
+    }
+
+    /// Declares all namespaces in whose names, the slash in front, a pattern is found, such as `^/room-[0-9]+$`; there are none but
+    /// those that clients ask for. A client may join every one of them, unless middleware refuses it. In Node this is
+    /// `io.of(/pattern/)`.
+    ///
+    /// The pattern is one of the crate [`regex`]: it is searched for in time that is linear in the name's length, whatever the
+    /// client's name, so it has no look-around and no references back. As in JavaScript it is found anywhere, unless `^` and `$` say
+    /// otherwise. `\d` and `\w` mean the digits and letters of all scripts.
+    ///
+    /// A namespace with the name itself comes first, then patterns and functions in the order of their declaration. Names have at
+    /// most [`MAX_CHILD_NAME_BYTES`](super::MAX_CHILD_NAME_BYTES) bytes and no `#`, and a worker has at most
+    /// [`MAX_CHILD_NAMESPACES`](super::MAX_CHILD_NAMESPACES) of them; each begins with its first socket, and ends with its last one
+    /// unless the configuration says otherwise, of which handlers notice nothing.
+    ///
+    /// ```
+    /// use roomd_worker::socketio::{App, Socket};
+    ///
+    /// let app = App::new().namespace_matching("^/room-[0-9]+$", |namespace| {
+    ///     namespace.on_connect(async |socket: Socket| {
+    ///         socket.broadcast().emit("came", (socket.id(), socket.namespace()))
+    ///     })
+    /// });
+    /// assert!(app.check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn namespace_matching(mut self, pattern: &str, declare: impl FnOnce(Namespace) -> Namespace) -> Self {
+        let handlers = declare(Namespace::default()).into();
+        match Regex::new(pattern) {
+            Ok(pattern) => self.parents.push(Parent { rule: Rule::Matching(pattern), handlers }),
+            Err(error) => {
+                // The error shows the pattern, and what is wrong in it, in several lines; the last is the reason.
+                let text = error.to_string();
+                let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                self.bad_patterns.push(AppError::Pattern { pattern: pattern.to_owned(), reason });
+            }
+        }
+        self
+    }
+
+    /// Declares all namespaces of which a function says that there are. It is asked when a client asks for one that there is not yet
+    /// on its worker, and gets the [`Name`](super::Name) and the client's [`Auth<T>`](super::Auth); an `auth` of another shape and an
+    /// error are a no. Who is let in is the middleware's to decide: the function is not asked for a namespace that another client is
+    /// in already. In Node this is `io.of((name, auth, next) => …)`.
+    ///
+    /// All else is as with [`App::namespace_matching`].
+    ///
+    /// ```
+    /// use roomd_worker::socketio::{App, Name, State};
+    ///
+    /// type Tenants = Vec<String>;
+    ///
+    /// let is_known = async |name: Name, tenants: State<Tenants>| tenants.iter().any(|tenant| name[1..] == **tenant);
+    /// let app = App::new().state(vec!["acme".to_owned()]).namespace_when(is_known, |namespace| namespace);
+    /// assert!(app.check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn namespace_when<A: 'static, H: Handler<OnAsked, A>>(
+        mut self,
+        is: H,
+        declare: impl FnOnce(Namespace) -> Namespace,
+    ) -> Self
+    where
+        H::Output: Verdict,
+    {
+        let handlers = declare(Namespace::default()).into();
+        self.needs.push(Need { handler: "namespace_when".to_owned(), missing: H::missing });
+        self.parents.push(Parent { rule: Rule::When(erase_verdict("namespace", is)), handlers });
         self
     }
 
@@ -172,13 +266,17 @@ impl App {
         self.needs.push(Need { handler: handler.to_owned(), missing });
     }
 
-    /// Whether handlers find what they need.
+    /// Whether it can run: names and patterns can be some, and handlers find what they need.
     ///
     /// # Errors
-    /// The first that does not.
-    pub fn check(&self) -> Result<(), MissingState> {
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), AppError> {
+        let bad_name = |name: &String| Some(AppError::Name { name: name.clone(), reason: wrong_in_name(name)? });
+        if let Some(error) = self.namespaces.keys().find_map(bad_name).or_else(|| self.bad_patterns.first().cloned()) {
+            return Err(error);
+        }
         let missed = |Need { handler, missing }: &Need, place: &str| {
-            missing(&self.states).map(|state| MissingState { handler: format!("{handler}{place}"), state })
+            missing(&self.states).map(|state| AppError::MissingState { handler: format!("{handler}{place}"), state })
         };
         let own = self.needs.iter().find_map(|need| missed(need, ""));
         let of_namespaces = || {
@@ -187,7 +285,25 @@ impl App {
                 namespace.needs.iter().find_map(|need| missed(need, &place))
             })
         };
-        own.or_else(of_namespaces).map_or(Ok(()), Err)
+        let of_parents = || {
+            self.parents.iter().find_map(|Parent { rule, handlers }| {
+                let place = match rule {
+                    Rule::Matching(pattern) => format!(" in the namespaces of {pattern}"),
+                    Rule::When(_) => " in the namespaces of a function".to_owned(),
+                };
+                handlers.needs.iter().find_map(|need| missed(need, &place))
+            })
+        };
+        own.or_else(of_namespaces).or_else(of_parents).map_or(Ok(()), Err)
+    }
+}
+
+/// Why a namespace cannot have this name.
+fn wrong_in_name(name: &str) -> Option<&'static str> {
+    match name.chars().find(|character| matches!(character, ',' | '?' | '#'))? {
+        ',' => Some("a comma ends a name in a packet, so no client can ask for it"),
+        '?' => Some("what follows a `?` is the query, so no client can ask for it"),
+        _ => Some("a `#` ends a name on the bus, so it could not be told from a room of another namespace"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! To many sockets at once, in the whole cluster.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use serde::Serialize;
 use smallvec::SmallVec;
@@ -8,10 +8,11 @@ use smallvec::SmallVec;
 use super::{
     Io, RemoteSocket, RoomNames,
     ack::{Answers, RequestError},
+    namespaces::Nsp,
 };
 use crate::{
     adapter::codec::{Flags, RequestBody, Room, Selector, WriteError},
-    protocol::{Data, EncodeError, membership::NamespaceIndex},
+    protocol::{Data, EncodeError},
 };
 
 /// How long a request to other servers waits for its answers, as the official adapter's `requestsTimeout`.
@@ -23,7 +24,7 @@ pub const REQUESTS_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Broadcast<'a> {
     io: &'a Io,
-    namespace: NamespaceIndex,
+    namespace: Rc<Nsp>,
     rooms: SmallVec<[&'a str; 2]>,
     except: SmallVec<[&'a str; 2]>,
     flags: Flags,
@@ -32,11 +33,11 @@ pub struct Broadcast<'a> {
 }
 
 impl<'a> Broadcast<'a> {
-    pub(super) fn new(io: &'a Io, namespace: NamespaceIndex) -> Self {
+    pub(super) fn new(io: &'a Io, namespace: Rc<Nsp>) -> Self {
         Broadcast::with_flags(io, namespace, Flags::default(), None)
     }
 
-    pub(super) fn with_flags(io: &'a Io, namespace: NamespaceIndex, flags: Flags, within: Option<Duration>) -> Self {
+    pub(super) fn with_flags(io: &'a Io, namespace: Rc<Nsp>, flags: Flags, within: Option<Duration>) -> Self {
         Broadcast { io, namespace, rooms: SmallVec::new(), except: SmallVec::new(), flags, local: false, within }
     }
 
@@ -93,10 +94,11 @@ impl<'a> Broadcast<'a> {
 
     /// Sends an event as it came from somebody else: an array of its name and its arguments.
     pub fn emit_data(&self, event: &Data) {
-        if self.io.hears_outgoing(self.namespace) {
-            self.io.tell_outgoing_to_all(self.namespace, &self.rooms, &self.except, event);
+        let nsp = &self.io.0.current(&self.namespace);
+        if self.io.hears_outgoing(nsp) {
+            self.io.tell_outgoing_to_all(nsp, &self.rooms, &self.except, event);
         }
-        self.io.0.broadcast(self.namespace, &self.rooms, &self.except, self.flags, self.local, event);
+        self.io.0.broadcast(nsp, &self.rooms, &self.except, self.flags, self.local, event);
     }
 
     /// Sends an event and waits for one answer of each client, over all servers.
@@ -110,7 +112,7 @@ impl<'a> Broadcast<'a> {
     ) -> Result<Answers<Option<Data>>, RequestError<Option<Data>>> {
         let data = Data::event(event, &args)?;
         let within = self.within.unwrap_or(REQUESTS_TIMEOUT);
-        self.io.broadcast_with_ack(self.namespace, self.selector(), self.flags, self.local, data, within).await
+        self.io.broadcast_with_ack(&self.namespace, self.selector(), self.flags, self.local, data, within).await
     }
 
     /// What is known of these sockets, over all servers.
@@ -120,10 +122,10 @@ impl<'a> Broadcast<'a> {
     pub async fn fetch_sockets(&self) -> Result<Answers<RemoteSocket>, RequestError<RemoteSocket>> {
         let within = self.within.unwrap_or(REQUESTS_TIMEOUT);
         let known = |found: Answers<_>| {
-            let known = |told| RemoteSocket::new(self.io, self.namespace, told);
+            let known = |told| RemoteSocket::new(self.io, &self.namespace, told);
             Answers { answers: found.answers.into_iter().map(known).collect(), expected: found.expected }
         };
-        let found = self.io.fetch_all(self.namespace, self.selector(), self.local, within).await;
+        let found = self.io.fetch_all(&self.namespace, self.selector(), self.local, within).await;
         found.map(known).map_err(|error| error.map_partial(known))
     }
 
@@ -133,7 +135,7 @@ impl<'a> Broadcast<'a> {
     /// Where the order to the other servers cannot be written.
     pub fn sockets_join<'r>(&self, rooms: impl RoomNames<'r>) -> Result<(), WriteError> {
         let body = RequestBody::Join { target: self.selector(), rooms: owned(rooms) };
-        self.io.order(self.namespace, body, self.local)
+        self.io.order(&self.namespace, body, self.local)
     }
 
     /// Makes these sockets leave a room, or several.
@@ -142,7 +144,7 @@ impl<'a> Broadcast<'a> {
     /// Where the order to the other servers cannot be written.
     pub fn sockets_leave<'r>(&self, rooms: impl RoomNames<'r>) -> Result<(), WriteError> {
         let body = RequestBody::Leave { target: self.selector(), rooms: owned(rooms) };
-        self.io.order(self.namespace, body, self.local)
+        self.io.order(&self.namespace, body, self.local)
     }
 
     /// Makes these sockets leave the namespace; with `close` their sessions end.
@@ -151,7 +153,7 @@ impl<'a> Broadcast<'a> {
     /// Where the order to the other servers cannot be written.
     pub fn disconnect_sockets(&self, close: bool) -> Result<(), WriteError> {
         let body = RequestBody::Disconnect { target: self.selector(), close };
-        self.io.order(self.namespace, body, self.local)
+        self.io.order(&self.namespace, body, self.local)
     }
 
     fn selector(&self) -> Selector {

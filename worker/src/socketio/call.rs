@@ -54,6 +54,9 @@ pub enum OnPacket {}
 /// Handlers of what is sent to clients.
 pub enum OnOutgoing {}
 
+/// Functions that decide which namespaces there are.
+pub enum OnAsked {}
+
 /// Handlers of a worker's start.
 pub enum OnStart {}
 
@@ -115,6 +118,13 @@ pub struct RoomMemberCall<'a> {
     pub(super) room: &'a str,
 }
 
+/// A client asks for a namespace that there is not.
+pub struct AskedCall<'a> {
+    pub(super) io: &'a Io,
+    pub(super) name: &'a str,
+    pub(super) auth: &'a Value,
+}
+
 /// An event of another server.
 pub struct ServerSideCall<'a> {
     pub(super) io: &'a Io,
@@ -152,11 +162,18 @@ kinds! {
     OnRoomMember RoomMemberCall socket;
     OnRoom RoomCall;
     OnServerSide ServerSideCall;
+    OnAsked AskedCall;
     OnStart WorkerCall;
     OnStop WorkerCall;
 }
 
 impl Call for WorkerCall<'_> {
+    fn io(&self) -> &Io {
+        self.io
+    }
+}
+
+impl Call for AskedCall<'_> {
     fn io(&self) -> &Io {
         self.io
     }

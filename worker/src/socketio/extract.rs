@@ -7,7 +7,8 @@
 //! | [`Data`] | the event as it came, its name in front | the same, and what is sent to clients |
 //! | [`EventName`] | the event's name | the same |
 //! | [`Ack`], [`ServerAck`] | how to answer | events, those of servers |
-//! | [`Auth<T>`] | what the client sent as `auth` | middleware, connect |
+//! | [`Auth<T>`] | what the client sent as `auth` | middleware, connect, [`App::namespace_when`](super::App::namespace_when) |
+//! | [`Name`] | the namespace that a client asks for | [`App::namespace_when`](super::App::namespace_when) |
 //! | [`Reason`] | why it leaves | disconnect |
 //! | [`RequestInfo`](super::RequestInfo) | the request for a session | allow_request |
 //! | [`ConnectionErrorInfo`](super::ConnectionErrorInfo) | what was refused, and why | connection_error |
@@ -22,8 +23,8 @@ use serde::de::DeserializeOwned;
 use super::{
     Ack, Io, ServerAck, Socket,
     call::{
-        Call, ConnectCall, ConnectingCall, DataCall, DisconnectCall, EventCall, Kind, OnConnect, OnConnecting,
-        OnDisconnect, OnEvent, OnServerSide, ServerSideCall, SocketCall,
+        AskedCall, Call, ConnectCall, ConnectingCall, DataCall, DisconnectCall, EventCall, Kind, OnAsked, OnConnect,
+        OnConnecting, OnDisconnect, OnEvent, OnServerSide, ServerSideCall, SocketCall,
     },
     states::States,
 };
@@ -65,6 +66,10 @@ pub struct EventName(pub String);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Auth<T>(pub T);
 
+/// The name of the namespace that a client asks for, its slash in front.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Name(pub String);
+
 /// Why a client left, in the official server's words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reason(pub &'static str);
@@ -84,6 +89,20 @@ impl<T> Deref for State<T> {
 
     fn deref(&self) -> &T {
         &self.0
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -164,6 +183,18 @@ impl FromCall<OnEvent> for Ack {
 impl FromCall<OnServerSide> for ServerAck {
     fn from_call(call: &ServerSideCall<'_>) -> Result<Self, Rejection> {
         Ok(call.ack.take().unwrap_or(ServerAck(None)))
+    }
+}
+
+impl FromCall<OnAsked> for Name {
+    fn from_call(call: &AskedCall<'_>) -> Result<Self, Rejection> {
+        Ok(Name(call.name.to_owned()))
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromCall<OnAsked> for Auth<T> {
+    fn from_call(call: &AskedCall<'_>) -> Result<Self, Rejection> {
+        T::deserialize(call.auth).map(Auth).map_err(|error| Rejection::shape("`auth` is", &error))
     }
 }
 

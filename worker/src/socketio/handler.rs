@@ -3,7 +3,7 @@
 use std::{fmt::Display, future::Future, pin::Pin, rc::Rc};
 
 use super::{
-    FromCall, Rejection,
+    FromCall, Rejection, Verdict,
     call::{Call, Kind},
     states::States,
 };
@@ -118,6 +118,24 @@ where
             if let Some(error) = handler.call(arguments).await.error() {
                 failures.note_error(&what, &error);
             }
+        }))
+    })
+}
+
+/// Forgets the type of a function that decides something; an error is a no, and is logged and counted.
+pub(super) fn erase_verdict<K: Kind, A: 'static, H: Handler<K, A>>(what: &'static str, handler: H) -> Erased<K, bool>
+where
+    H::Output: Verdict,
+{
+    let handler = Rc::new(handler);
+    Rc::new(move |call| {
+        let arguments = H::arguments(call)?;
+        let (handler, failures) = (handler.clone(), call.io().0.failures.clone());
+        Ok(Box::pin(async move {
+            handler.call(arguments).await.verdict().unwrap_or_else(|error| {
+                failures.note_error(what, &error);
+                false
+            })
         }))
     })
 }

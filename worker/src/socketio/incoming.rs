@@ -11,6 +11,7 @@ use super::{
     call::{EventCall, OnEvent},
     handler::Erased,
     handlers,
+    namespaces::Nsp,
     packets::{Event, Refused},
     server::{Session, count},
 };
@@ -19,7 +20,7 @@ use crate::{
     protocol::{
         Data, PacketType,
         assembly::{Assembly, Complete, Text, Violation},
-        membership::{Actions, Cause, Membership, NamespaceIndex},
+        membership::{Actions, Cause, Membership},
     },
 };
 
@@ -33,31 +34,34 @@ impl Io {
         let to = {
             let state = &mut *self.0.state.borrow_mut();
             let Some(Session { membership, .. }) = state.sessions.get_mut(&session) else { return };
-            let is = |namespace| *self.0.declared(namespace).name == *packet.nsp;
-            let key = membership.packet(packet.kind, is, &mut out);
-            key.and_then(|key| Some((key.namespace, state.socket(key)?.id)))
+            let namespaces = &state.namespaces;
+            let is = |namespace| namespaces.at(namespace).is_some_and(|members| *members.nsp.name == *packet.nsp);
+            membership.packet(packet.kind, is, &mut out).and_then(|key| {
+                let members = namespaces.at(key.namespace)?;
+                Some((members.nsp.clone(), members.sockets.get(key.member as usize)?.id))
+            })
         };
         self.act(session, out);
         match to {
-            Some((namespace, id)) if packet.kind == PacketType::Event => self.event(session, namespace, id, packet),
-            Some((namespace, id)) => self.answered(namespace, id, packet),
+            Some((nsp, id)) if packet.kind == PacketType::Event => self.event(session, &nsp, id, packet),
+            Some((nsp, id)) => self.answered(&nsp, id, packet),
             None => {}
         }
     }
 
     /// An event, for all who listen to any and then for the handler of its name.
-    fn event(&self, session: SessionKey, namespace: NamespaceIndex, id: SocketId, packet: Whole<'_>) {
+    fn event(&self, session: SessionKey, nsp: &Rc<Nsp>, id: SocketId, packet: Whole<'_>) {
         count(&self.0.counters.events_in);
         let Some(event) = packet.event else { return };
-        let Namespace { any, events, packets, .. } = &self.0.declared(namespace).handlers;
+        let Some(Namespace { any, events, packets, .. }) = nsp.handlers() else { return };
         let own = events.get(event);
         if any.is_empty() && own.is_none() && packets.is_empty() {
             return;
         }
         let Some(data) = packet.data() else { return };
-        let socket = Socket { io: self.clone(), namespace, id };
         // Without listeners, as usual, there is nobody to share this with.
         let answered = (!any.is_empty()).then(|| Rc::new(Cell::new(false)));
+        let socket = Socket { io: self.clone(), namespace: nsp.clone(), id };
         let event = Event { session, socket, name: event, data, id: packet.id, answered };
         // What is refused is heard by these all the same, as in Node.
         let own = if packets.is_empty() { own } else { None };
@@ -89,9 +93,11 @@ impl Io {
     }
 
     /// A client's answer.
-    fn answered(&self, namespace: NamespaceIndex, id: SocketId, packet: Whole<'_>) {
-        if let (Some(number), Some(data)) = (packet.id, packet.data()) {
-            self.0.state.borrow_mut().namespaces[usize::from(namespace)].waiting.answer(id, number, data);
+    fn answered(&self, nsp: &Nsp, id: SocketId, packet: Whole<'_>) {
+        if let (Some(number), Some(data)) = (packet.id, packet.data())
+            && let Some(members) = self.0.state.borrow_mut().namespaces.of_mut(nsp)
+        {
+            members.waiting.answer(id, number, data);
         }
     }
 

@@ -18,7 +18,7 @@
 //! - Names are Socket.IO's: `to`, `except`, `local`, `volatile`, `timeout`, `emit`, `emit_with_ack`, `fetch_sockets`,
 //!   `sockets_join`, `sockets_leave`, `disconnect_sockets`, `server_side_emit`.
 //! - What a client can make grow is bounded: [`MAX_ROOMS_PER_SOCKET`], [`MAX_ROOM_NAME_BYTES`],
-//!   [`MAX_WAITING_HANDLERS`], [`MAX_WAITING_PAYLOADS`].
+//!   [`MAX_WAITING_HANDLERS`], [`MAX_WAITING_PAYLOADS`], [`MAX_CHILD_NAMESPACES`], [`MAX_CHILD_NAME_BYTES`].
 //!
 //! # An application
 //!
@@ -59,8 +59,10 @@ mod joining;
 mod lifecycle;
 mod membership;
 mod namespaced;
+mod namespaces;
 mod outgoing;
 mod packets;
+mod parents;
 mod pending;
 mod publish;
 mod remote_socket;
@@ -85,16 +87,18 @@ use roomd_wire::{WorkerId, WorkerStats};
 
 pub use ack::{Ack, AckError, Answers, RequestError, ServerAck};
 pub(crate) use app::Http;
-pub use app::{App, ConnectError, MissingState, Namespace};
+pub use app::{App, AppError, ConnectError, Namespace};
 pub use backlog::{MAX_WAITING_HANDLERS, MAX_WAITING_PAYLOADS};
 pub use broadcast::{Broadcast, REQUESTS_TIMEOUT};
-pub use extract::{Args, Auth, EventName, FromCall, Reason, Rejection, State};
+pub use extract::{Args, Auth, EventName, FromCall, Name, Reason, Rejection, State};
 pub use handle::{Gone, Handle};
 pub use handler::{Handler, Outcome};
 pub use http::HeaderMap;
 pub use http_hooks::{ConnectionErrorCall, OnConnectionError, OnRequest, Refusal, RequestCall};
 pub(crate) use lifecycle::Leading;
 pub use namespaced::{Namespaced, ServerEmitError};
+pub use namespaces::{MAX_CHILD_NAME_BYTES, MAX_CHILD_NAMESPACES};
+pub use parents::Verdict;
 pub use remote_socket::RemoteSocket;
 pub use room_events::Room;
 pub use room_names::RoomNames;
@@ -125,9 +129,21 @@ impl Io {
         self.0.attach(bus);
     }
 
-    /// A namespace that the application declared, by the name it was declared with.
+    /// A namespace that the application declared, by its name: with [`App::namespace`], or for many at once with
+    /// [`App::namespace_matching`], whether or not somebody is in the one of that name. Where it declared a function with
+    /// [`App::namespace_when`], that is every name.
     pub fn of(&self, name: &str) -> Option<Namespaced<'_>> {
-        Some(Namespaced::new(self, self.0.namespace(&app::full_name(name))?))
+        Some(Namespaced::new(self, self.0.address(&app::full_name(name))?))
+    }
+
+    /// The namespaces of patterns and functions in which a client of this worker is.
+    ///
+    /// What is sent to each of them goes, as always, to the clients of all workers: so one worker sends it, and what only others have
+    /// clients in is not among them. In Node this is `emit` of the namespace that `io.of(/pattern/)` returns.
+    pub fn children(&self) -> impl Iterator<Item = Namespaced<'_>> {
+        let mut children: Vec<_> = self.0.state.borrow().namespaces.children().cloned().collect();
+        children.retain(|nsp| nsp.handlers().is_some());
+        children.into_iter().map(|nsp| Namespaced::new(self, nsp))
     }
 
     /// The worker that this server is.

@@ -1,28 +1,34 @@
 //! A namespace as the application holds it.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use serde::Serialize;
 
 use super::{
     Broadcast, Io, REQUESTS_TIMEOUT,
     ack::{Answers, RequestError},
+    namespaces::Nsp,
 };
 use crate::{
     adapter::codec::WriteError,
-    protocol::{Data, EncodeError, membership::NamespaceIndex},
+    protocol::{Data, EncodeError},
 };
 
 /// A namespace in the whole cluster, for what concerns no single socket.
 pub struct Namespaced<'a> {
     io: &'a Io,
-    namespace: NamespaceIndex,
+    namespace: Rc<Nsp>,
     within: Duration,
 }
 
 impl<'a> Namespaced<'a> {
-    pub(super) fn new(io: &'a Io, namespace: NamespaceIndex) -> Self {
+    pub(super) fn new(io: &'a Io, namespace: Rc<Nsp>) -> Self {
         Namespaced { io, namespace, within: REQUESTS_TIMEOUT }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.namespace.name
     }
 
     /// How long the next question to the other servers waits for answers; else [`REQUESTS_TIMEOUT`].
@@ -34,7 +40,7 @@ impl<'a> Namespaced<'a> {
 
     /// To the sockets that are selected next.
     pub fn sockets(&self) -> Broadcast<'a> {
-        Broadcast::new(self.io, self.namespace).timeout(self.within)
+        Broadcast::new(self.io, self.namespace.clone()).timeout(self.within)
     }
 
     /// The rooms of all servers, those of sockets' own ids among them, each once.
@@ -42,7 +48,7 @@ impl<'a> Namespaced<'a> {
     /// # Errors
     /// Where not all servers answer in time: then with what those did that answered.
     pub async fn all_rooms(&self) -> Result<Answers<String>, RequestError<String>> {
-        self.io.all_rooms(self.namespace, self.within).await
+        self.io.all_rooms(&self.namespace, self.within).await
     }
 
     /// Sends an event to the other servers of the cluster, not to clients.
@@ -51,7 +57,7 @@ impl<'a> Namespaced<'a> {
     /// Where a value has no JSON form, or the name may not be sent.
     pub fn server_side_emit(&self, event: &str, args: impl Serialize) -> Result<(), ServerEmitError> {
         let data = Data::event(event, &args)?;
-        Ok(self.io.server_side_emit(self.namespace, data)?)
+        Ok(self.io.server_side_emit(&self.namespace, data)?)
     }
 
     /// Sends an event to the other servers, and waits for an answer of each.
@@ -64,7 +70,7 @@ impl<'a> Namespaced<'a> {
         args: impl Serialize,
     ) -> Result<Answers<Option<Data>>, RequestError<Option<Data>>> {
         let data = Data::event(event, &args)?;
-        self.io.server_side_emit_with_ack(self.namespace, data, self.within).await
+        self.io.server_side_emit_with_ack(&self.namespace, data, self.within).await
     }
 }
 

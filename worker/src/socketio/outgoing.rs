@@ -1,61 +1,56 @@
 //! Handlers that hear what is sent to clients: `socket.onAnyOutgoing` in Node.
 
-use super::{Io, Socket, call::OutgoingCall, membership::call_alone};
+use std::rc::Rc;
+
+use super::{Io, Socket, call::OutgoingCall, membership::call_alone, namespaces::Nsp};
 use crate::{
     adapter::envelope::Names,
     protocol::{
         Data, Encoded,
         assembly::{Assembly, Text},
-        membership::NamespaceIndex,
     },
 };
 
 impl Io {
     /// Whether somebody wants to hear what is sent in a namespace.
-    pub(super) fn hears_outgoing(&self, namespace: NamespaceIndex) -> bool {
-        !self.0.declared(namespace).handlers.any_outgoing.is_empty()
+    pub(super) fn hears_outgoing(&self, nsp: &Rc<Nsp>) -> bool {
+        nsp.handlers().is_some_and(|handlers| !handlers.any_outgoing.is_empty())
     }
 
     /// An event is about to be sent to one socket.
     pub(super) fn tell_outgoing(&self, socket: &Socket, event: &Data) {
-        for handler in &self.0.declared(socket.namespace).handlers.any_outgoing {
+        for handler in socket.namespace.handlers().iter().flat_map(|handlers| &handlers.any_outgoing) {
             call_alone(self, "any outgoing event", || handler(&OutgoingCall { socket, data: event }));
         }
     }
 
     /// An event is about to be sent to the sockets here that are selected: each is told of.
-    pub(super) fn tell_outgoing_to_all(
-        &self,
-        namespace: NamespaceIndex,
-        rooms: &[&str],
-        except: &[&str],
-        event: &Data,
-    ) {
+    pub(super) fn tell_outgoing_to_all(&self, nsp: &Rc<Nsp>, rooms: &[&str], except: &[&str], event: &Data) {
         let sockets: Vec<_> = {
             let state = self.0.state.borrow();
-            let members = &state.namespaces[usize::from(namespace)];
+            let Some(members) = state.namespaces.of(nsp) else { return };
             members.rooms.select(rooms, except).map(|member| members.sockets[member as usize].id).collect()
         };
         for id in sockets {
-            self.tell_outgoing(&Socket { io: self.clone(), namespace, id }, event);
+            self.tell_outgoing(&Socket { io: self.clone(), namespace: nsp.clone(), id }, event);
         }
     }
 
     /// Sends a packet to the sockets here; whoever wants to hear of it does so first.
     pub(super) fn deliver(
         &self,
-        namespace: NamespaceIndex,
+        nsp: &Rc<Nsp>,
         rooms: &Names<'_>,
         except: &Names<'_>,
         volatile: bool,
         packet: &Encoded,
     ) {
-        if self.hears_outgoing(namespace)
+        if self.hears_outgoing(nsp)
             && let Some(event) = event_of(packet)
         {
-            self.tell_outgoing_to_all(namespace, rooms, except, &event);
+            self.tell_outgoing_to_all(nsp, rooms, except, &event);
         }
-        self.0.deliver(namespace, rooms, except, volatile, packet);
+        self.0.deliver(nsp, rooms, except, volatile, packet);
     }
 }
 

@@ -10,7 +10,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{Ack, Io, Rejection, Socket, ack::AnsweredOnce, backlog::Waits, call::PacketCall, handlers, server::count};
+use super::{
+    Ack, Io, Rejection, Socket, SocketId, ack::AnsweredOnce, backlog::Waits, call::PacketCall, handlers, server::count,
+};
 use crate::{engine::SessionKey, protocol::Data};
 
 /// An event of a client on its way to its handler.
@@ -31,7 +33,7 @@ impl Io {
     pub(super) fn judge(&self, event: Event<&str>) {
         let Event { session, socket, name, data, id, answered } = event;
         let event = Event { session, socket, name: Rc::from(name), data, id, answered };
-        let key = (event.socket.namespace, event.socket.id);
+        let key = event.socket.id;
         if self.0.state.borrow().held.contains_key(&key) {
             let waits = Waits::begin(self, event.session, event.data.bytes());
             if let Some(held) = self.0.state.borrow_mut().held.get_mut(&key) {
@@ -56,7 +58,7 @@ impl Io {
     }
 
     /// The next event of a socket that waits for its turn; none after the last.
-    fn next_held(&self, key: super::server::HeldKey) -> Option<(Event, Waits)> {
+    fn next_held(&self, key: SocketId) -> Option<(Event, Waits)> {
         let held = &mut self.0.state.borrow_mut().held;
         let next = held.get_mut(&key)?.pop_front();
         if next.is_none() {
@@ -70,7 +72,7 @@ impl Io {
 async fn ask(event: Event) {
     let Event { socket, data, .. } = &event;
     let io = socket.io.clone();
-    let handlers = &io.0.declared(socket.namespace).handlers;
+    let Some(handlers) = socket.namespace.handlers() else { return };
     for middleware in &handlers.packets {
         // It may have gone meanwhile: then, as in Node, nothing of it is handled any more.
         if !socket.is_connected() {

@@ -1,10 +1,13 @@
 //! Broadcasts: to the sockets here, and over the bus to those elsewhere.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use roomd_wire::BusHealth;
 
 use super::{
     Io, MAX_ROOM_NAME_BYTES,
+    namespaces::{CHANNEL_PREFIX, Nsp},
     rooms::BatchSlot,
     server::{Inner, count},
 };
@@ -14,39 +17,32 @@ use crate::{
         envelope::{self, Names},
     },
     bus::{BusHandler, Routing},
-    protocol::{Data, Encoded, membership::NamespaceIndex},
+    protocol::{Data, Encoded},
 };
 
 impl Inner {
     /// Sends an event to the sockets here at once, and to the bus.
     pub(super) fn broadcast(
         &self,
-        namespace: NamespaceIndex,
+        nsp: &Rc<Nsp>,
         rooms: &[&str],
         except: &[&str],
         flags: Flags,
         local: bool,
         event: &Data,
     ) {
-        let packet = Encoded::event(&self.declared(namespace).name, None, event).compress(flags.may_compress());
+        let packet = Encoded::event(&nsp.name, None, event).compress(flags.may_compress());
         // First here: clients of this worker never wait for the bus.
-        self.deliver(namespace, rooms, except, flags.volatile, &packet);
+        self.deliver(nsp, rooms, except, flags.volatile, &packet);
         if !local {
-            self.publish(namespace, rooms, except, flags, event, &packet);
+            self.publish(nsp, rooms, except, flags, event, &packet);
         }
     }
 
     /// Sends a packet to the sockets here.
-    pub(super) fn deliver(
-        &self,
-        namespace: NamespaceIndex,
-        rooms: &[&str],
-        except: &[&str],
-        volatile: bool,
-        packet: &Encoded,
-    ) {
+    pub(super) fn deliver(&self, nsp: &Nsp, rooms: &[&str], except: &[&str], volatile: bool, packet: &Encoded) {
         let state = self.state.borrow();
-        let members = &state.namespaces[usize::from(namespace)];
+        let Some(members) = state.namespaces.of(nsp) else { return };
         let slot = members.rooms.batch(rooms, except).filter(|_| !volatile);
         if let Some(last) = slot.and_then(BatchSlot::get)
             && self.engine.append(&last, packet)
@@ -61,33 +57,22 @@ impl Inner {
         }
     }
 
-    fn publish(
-        &self,
-        namespace: NamespaceIndex,
-        rooms: &[&str],
-        except: &[&str],
-        flags: Flags,
-        event: &Data,
-        packet: &Encoded,
-    ) {
+    fn publish(&self, nsp: &Nsp, rooms: &[&str], except: &[&str], flags: Flags, event: &Data, packet: &Encoded) {
         let Some(bus) = self.bus.get() else { return };
         let exact = bus.routing() == Routing::Exact;
         if exact && !rooms.is_empty() && rooms.iter().all(|room| room.len() > MAX_ROOM_NAME_BYTES) {
             // Nobody can be there. Node servers have no such limit, but they are not on this bus.
             return;
         }
-        let declared = self.declared(namespace);
         let sequence = self.sequence.get() + 1;
         self.sequence.set(sequence);
         let own =
             exact.then(|| envelope::encode(self.worker, sequence, flags.volatile, rooms, except, packet)).flatten();
-        let message = own.map_or_else(
-            || codec::encode_broadcast(&declared.uid, &declared.name, event, &selector(rooms, except), flags),
-            Ok,
-        );
+        let message = own
+            .map_or_else(|| codec::encode_broadcast(&nsp.uid, &nsp.name, event, &selector(rooms, except), flags), Ok);
         match (message, rooms) {
-            (Ok(message), [room]) => bus.publish(&declared.channels.room(room), &message),
-            (Ok(message), _) => bus.publish(declared.channels.broadcast(), &message),
+            (Ok(message), [room]) => bus.publish(&nsp.channels.room(room), &message),
+            (Ok(message), _) => bus.publish(nsp.channels.broadcast(), &message),
             (Err(error), _) => return tracing::warn!(%error, "a broadcast stayed on this worker"),
         }
         self.engine.schedule_flush();
@@ -96,9 +81,10 @@ impl Inner {
 
 impl Io {
     /// A broadcast came from elsewhere.
-    fn hear(&self, namespace: NamespaceIndex, room: Option<&str>, message: &Bytes) {
+    fn hear(&self, nsp: &Rc<Nsp>, room: Option<&str>, message: &Bytes) {
         // Most are for rooms that have no member here: those are not read.
-        if room.is_some_and(|room| !self.0.state.borrow().namespaces[usize::from(namespace)].rooms.has(room)) {
+        let has = |room| self.0.state.borrow().namespaces.of(nsp).is_some_and(|members| members.rooms.has(room));
+        if room.is_some_and(|room| !has(room)) {
             return;
         }
         if envelope::is_envelope(message) {
@@ -109,20 +95,19 @@ impl Io {
             };
             let own = envelope.origin == self.0.worker;
             if !own && self.0.heard.borrow_mut().is_new(envelope.origin, envelope.sequence) {
-                self.deliver(namespace, &envelope.rooms, &envelope.except, envelope.volatile, &envelope.packet);
+                self.deliver(nsp, &envelope.rooms, &envelope.except, envelope.volatile, &envelope.packet);
             }
             return;
         }
-        let declared = self.0.declared(namespace);
-        if codec::sender(message).is_some_and(|uid| uid == declared.uid) {
+        if codec::sender(message).is_some_and(|uid| *uid == *nsp.uid) {
             return;
         }
         match codec::Broadcast::decode(message) {
-            Ok(broadcast) if broadcast.packet.nsp == *declared.name => {
+            Ok(broadcast) if broadcast.packet.nsp == *nsp.name => {
                 let Some(packet) = broadcast.packet.into_event() else { return count(&self.0.counters.bus_malformed) };
                 let Some((rooms, except)) = names(&broadcast.target) else { return };
                 let packet = packet.encode(None).compress(broadcast.flags.may_compress());
-                self.deliver(namespace, &rooms, &except, broadcast.flags.volatile, &packet);
+                self.deliver(nsp, &rooms, &except, broadcast.flags.volatile, &packet);
             }
             Ok(_of_another_namespace) => {}
             Err(error) => {
@@ -148,13 +133,14 @@ pub(super) fn names(target: &Selector) -> Option<(Names<'_>, Names<'_>)> {
 
 impl BusHandler for Io {
     fn message(&self, channel: &str, payload: Bytes) {
-        for (namespace, declared) in (0..).zip(&self.0.namespaces) {
-            match declared.channels.classify(channel) {
-                Some(Incoming::Broadcast { room }) => return self.hear(namespace, room, &payload),
-                Some(Incoming::Request) => return self.requested(namespace, &payload),
-                Some(Incoming::Response) => return self.responded(namespace, &payload),
-                None => {}
-            }
+        let Some(nsp) = codec::namespace_of(CHANNEL_PREFIX, channel).and_then(|name| self.0.namespace(name)) else {
+            return;
+        };
+        match nsp.channels.classify(channel) {
+            Some(Incoming::Broadcast { room }) => self.hear(&nsp, room, &payload),
+            Some(Incoming::Request) => self.requested(&nsp, &payload),
+            Some(Incoming::Response) => self.responded(&nsp, &payload),
+            None => {}
         }
     }
 

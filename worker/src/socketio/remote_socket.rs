@@ -1,16 +1,17 @@
 //! A socket of any server of the cluster, as it was when it was asked for.
 
-use std::{fmt, time::Duration};
+use std::{fmt, rc::Rc, time::Duration};
 
 use serde::{Serialize, Serializer, de::DeserializeOwned};
 
 use super::{
     Broadcast, Io, RoomNames,
     ack::{AckError, RequestError},
+    namespaces::Nsp,
 };
 use crate::{
     adapter::codec::{self, Flags, RemoteHandshake, Room, WriteError},
-    protocol::{Data, EncodeError, membership::NamespaceIndex},
+    protocol::{Data, EncodeError},
 };
 
 /// What [`Broadcast::fetch_sockets`] found: what is known of a socket, and the way to it wherever it is. It is as it was then; what
@@ -31,13 +32,13 @@ use crate::{
 #[derive(Clone)]
 pub struct RemoteSocket {
     io: Io,
-    namespace: NamespaceIndex,
+    namespace: Rc<Nsp>,
     told: codec::RemoteSocket,
 }
 
 impl RemoteSocket {
-    pub(super) fn new(io: &Io, namespace: NamespaceIndex, told: codec::RemoteSocket) -> Self {
-        RemoteSocket { io: io.clone(), namespace, told }
+    pub(super) fn new(io: &Io, namespace: &Rc<Nsp>, told: codec::RemoteSocket) -> Self {
+        RemoteSocket { io: io.clone(), namespace: namespace.clone(), told }
     }
 
     /// Its id, which is also the name of a room that it alone is in.
@@ -85,6 +86,7 @@ impl RemoteSocket {
                 partial.answers.into_iter().next().ok_or(AckError::Bus(source))
             }
             Err(RequestError::TooLong { bytes, .. }) => Err(AckError::TooLong(bytes)),
+            Err(RequestError::TooManyNamespaces) => Err(AckError::TooManyNamespaces),
             Err(RequestError::Encode(error)) => Err(error.into()),
             Err(RequestError::Write(error)) => Err(error.into()),
         }
@@ -117,7 +119,7 @@ impl RemoteSocket {
     /// The way to it. A socket's id is a room.
     fn to_it(&self) -> Broadcast<'_> {
         let flags = Flags { expect_single_response: true, ..Flags::default() };
-        Broadcast::with_flags(&self.io, self.namespace, flags, None).to(self.id())
+        Broadcast::with_flags(&self.io, self.namespace.clone(), flags, None).to(self.id())
     }
 }
 

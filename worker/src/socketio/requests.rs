@@ -1,6 +1,6 @@
 //! What other servers ask and order through the adapter, and the answers (`wire.md` 4.3).
 
-use std::{cell::Cell, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -11,16 +11,19 @@ use super::{
     Io, ServerAck, SocketId,
     ack::Awaited,
     call::ServerSideCall,
-    handlers, pending,
+    handlers,
+    namespaces::Nsp,
+    pending,
     publish::names,
     server::{SocketState, count},
+    waiting::Waiting,
 };
 use crate::{
     adapter::codec::{
         self, Flags, Packet, RemoteHandshake, Request, RequestBody, Response, ResponseBody, Room, Selector, WriteError,
     },
     engine::Handshake,
-    protocol::{Data, membership::NamespaceIndex},
+    protocol::Data,
 };
 
 /// How long this server goes on passing answers of its clients to a request that names no time.
@@ -54,7 +57,7 @@ impl Here {
 
 impl Io {
     /// A request came from the bus.
-    pub(super) fn requested(&self, namespace: NamespaceIndex, message: &Bytes) {
+    pub(super) fn requested(&self, nsp: &Rc<Nsp>, message: &Bytes) {
         let request = match Request::decode(message) {
             Ok(request) => request,
             Err(error) => {
@@ -62,79 +65,70 @@ impl Io {
                 return tracing::debug!(%error, "a request from the bus was not understood");
             }
         };
-        let own = request.uid.as_deref() == Some(self.0.declared(namespace).uid.as_str());
-        let asked_here = request
-            .request_id
-            .as_ref()
-            .is_some_and(|id| self.0.state.borrow().namespaces[usize::from(namespace)].pending.contains_key(id));
+        let own = request.uid.as_deref() == Some(&*nsp.uid);
+        let asked_here = request.request_id.as_ref().is_some_and(|id| {
+            let state = self.0.state.borrow();
+            state.namespaces.of(nsp).is_some_and(|members| members.pending.contains_key(id))
+        });
         // What this server wants done it has done here already.
         if !own && !asked_here {
-            self.carry_out(namespace, request);
+            self.carry_out(nsp, request);
         }
     }
 
     /// Does what another server asks, or this one wants done here too.
-    pub(super) fn carry_out(&self, namespace: NamespaceIndex, request: Request) {
+    pub(super) fn carry_out(&self, nsp: &Rc<Nsp>, request: Request) {
         let Request { request_id, body, .. } = request;
-        let respond = |body| self.respond(namespace, request_id.as_deref(), body);
+        let respond = |body| self.respond(nsp, request_id.as_deref(), body);
         match body {
             RequestBody::Sockets { rooms } => {
                 let target = Selector { rooms, except: Vec::new() };
-                let ids = self.selected(namespace, &target).iter().map(SocketId::to_string).collect();
+                let ids = self.selected(nsp, &target).iter().map(SocketId::to_string).collect();
                 respond(ResponseBody::SocketIds(ids));
             }
-            RequestBody::AllRooms => respond(ResponseBody::Rooms(self.all_rooms_here(namespace))),
-            RequestBody::Join { target, rooms } => self.join_here(namespace, &target, &rooms),
-            RequestBody::Leave { target, rooms } => self.leave_here(namespace, &target, &rooms),
-            RequestBody::Disconnect { target, close } => self.disconnect_here(namespace, &target, close),
+            RequestBody::AllRooms => respond(ResponseBody::Rooms(self.all_rooms_here(nsp))),
+            RequestBody::Join { target, rooms } => self.join_here(nsp, &target, &rooms),
+            RequestBody::Leave { target, rooms } => self.leave_here(nsp, &target, &rooms),
+            RequestBody::Disconnect { target, close } => self.disconnect_here(nsp, &target, close),
             RequestBody::JoinOne { sid, room } => {
-                self.with_one(namespace, &sid, respond, |target| self.join_here(namespace, target, &[room]));
+                self.with_one(nsp, &sid, respond, |target| self.join_here(nsp, target, &[room]));
             }
             RequestBody::LeaveOne { sid, room } => {
-                self.with_one(namespace, &sid, respond, |target| self.leave_here(namespace, target, &[room]));
+                self.with_one(nsp, &sid, respond, |target| self.leave_here(nsp, target, &[room]));
             }
             RequestBody::DisconnectOne { sid, close } => {
-                self.with_one(namespace, &sid, respond, |target| self.disconnect_here(namespace, target, close));
+                self.with_one(nsp, &sid, respond, |target| self.disconnect_here(nsp, target, close));
             }
-            RequestBody::Fetch { target } => respond(ResponseBody::Sockets(self.fetch_here(namespace, &target))),
-            RequestBody::ServerSideEmit { data } => self.server_event(namespace, request_id, &data),
+            RequestBody::Fetch { target } => respond(ResponseBody::Sockets(self.fetch_here(nsp, &target))),
+            RequestBody::ServerSideEmit { data } => self.server_event(nsp, request_id, &data),
             RequestBody::Broadcast { packet, target, flags } => match packet.into_event() {
-                Some(packet) => self.broadcast_for_another(namespace, request_id, &packet, &target, flags),
+                Some(packet) => self.broadcast_for_another(nsp, request_id, &packet, &target, flags),
                 None => count(&self.0.counters.bus_malformed),
             },
         }
     }
 
     /// The old forms: about one socket, answered by the server that has it.
-    fn with_one(
-        &self,
-        namespace: NamespaceIndex,
-        sid: &str,
-        respond: impl FnOnce(ResponseBody),
-        act: impl FnOnce(&Selector),
-    ) {
+    fn with_one(&self, nsp: &Rc<Nsp>, sid: &str, respond: impl FnOnce(ResponseBody), act: impl FnOnce(&Selector)) {
         let target = Selector { rooms: vec![Room::from(sid)], except: Vec::new() };
-        let here = SocketId::parse(sid)
-            .is_some_and(|id| self.0.state.borrow().namespaces[usize::from(namespace)].rooms.own(&id).is_some());
+        let here = SocketId::parse(sid).is_some_and(|id| {
+            let state = self.0.state.borrow();
+            state.namespaces.of(nsp).is_some_and(|members| members.rooms.own(&id).is_some())
+        });
         if here {
             act(&target);
             respond(ResponseBody::Done);
         }
     }
 
-    fn respond(&self, namespace: NamespaceIndex, request_id: Option<&str>, body: ResponseBody) {
-        if let Err(error) = self.try_respond(namespace, request_id, body) {
+    fn respond(&self, nsp: &Rc<Nsp>, request_id: Option<&str>, body: ResponseBody) {
+        if let Err(error) = self.try_respond(nsp, request_id, body) {
             unanswered(&error);
         }
     }
 
     /// Publishes an answer. Where it is too long, whoever asked is told that, as far as it understands.
-    fn try_respond(
-        &self,
-        namespace: NamespaceIndex,
-        request_id: Option<&str>,
-        body: ResponseBody,
-    ) -> Result<(), WriteError> {
+    fn try_respond(&self, nsp: &Rc<Nsp>, request_id: Option<&str>, body: ResponseBody) -> Result<(), WriteError> {
         let (Some(request_id), Some(bus)) = (request_id, self.0.bus.get()) else { return Ok(()) };
         let encode = |body| Response { request_id: request_id.to_owned(), body }.encode();
         let answer = encode(body);
@@ -143,17 +137,15 @@ impl Io {
             Err(WriteError::TooLong(bytes)) => &encode(ResponseBody::TooLong { bytes: *bytes as u64 })?,
             Err(_) => return answer.map(drop),
         };
-        bus.publish(self.0.declared(namespace).channels.response(), message);
+        bus.publish(nsp.channels.response(), message);
         self.0.engine.schedule_flush();
         answer.map(drop)
     }
 
     /// A response came from the bus. Every server gets every response.
-    pub(super) fn responded(&self, namespace: NamespaceIndex, message: &Bytes) {
-        let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
-        if members.pending.is_empty() {
-            return;
-        }
+    pub(super) fn responded(&self, nsp: &Rc<Nsp>, message: &Bytes) {
+        let state = &mut *self.0.state.borrow_mut();
+        let Some(members) = state.namespaces.of_mut(nsp).filter(|members| !members.pending.is_empty()) else { return };
         match Response::decode(message) {
             Ok(response) => {
                 if let Some(pending) = members.pending.get_mut(&response.request_id) {
@@ -167,13 +159,14 @@ impl Io {
         }
     }
 
-    fn server_event(&self, namespace: NamespaceIndex, request_id: Option<String>, data: &Data) {
+    fn server_event(&self, nsp: &Rc<Nsp>, request_id: Option<String>, data: &Data) {
         let Ok((name,)) = data.ack_args::<(String,)>() else { return count(&self.0.counters.bus_malformed) };
-        let Some(handler) = self.0.declared(namespace).handlers.server_events.get(&name) else { return };
+        let handler = nsp.handlers().and_then(|handlers| handlers.server_events.get(&name));
+        let Some(handler) = handler else { return };
         let Some(place) = self.0.server_events.enter(data.bytes()) else { return };
-        let io = self.clone();
+        let (io, here) = (self.clone(), nsp.clone());
         let ack = ServerAck(request_id.map(|id| -> Box<dyn FnOnce(Option<Data>)> {
-            Box::new(move |answer| io.respond(namespace, Some(&id), ResponseBody::ServerSideEmit(answer)))
+            Box::new(move |answer| io.respond(&here, Some(&id), ResponseBody::ServerSideEmit(answer)))
         }));
         let call = ServerSideCall { io: self, data, ack: Cell::new(Some(ack)) };
         let begin = || {
@@ -189,7 +182,7 @@ impl Io {
     /// Another server's broadcast whose answers it wants: first how many clients get it here, then each answer.
     fn broadcast_for_another(
         &self,
-        namespace: NamespaceIndex,
+        nsp: &Rc<Nsp>,
         request_id: Option<String>,
         packet: &Packet,
         target: &Selector,
@@ -199,21 +192,21 @@ impl Io {
             // Whoever asks gets no answer from here, and learns it when its time is over.
             if let Some((rooms, except)) = names(target) {
                 let packet = packet.encode(None).compress(flags.may_compress());
-                self.deliver(namespace, &rooms, &except, flags.volatile, &packet);
+                self.deliver(nsp, &rooms, &except, flags.volatile, &packet);
             }
             return;
         };
-        let (clients, mut here) = self.deliver_with_ack(namespace, packet, target, flags);
-        self.respond(namespace, request_id.as_deref(), ResponseBody::ClientCount(clients as u64));
+        let (clients, mut here) = self.deliver_with_ack(nsp, packet, target, flags);
+        self.respond(nsp, request_id.as_deref(), ResponseBody::ClientCount(clients as u64));
         if clients == 0 {
             return;
         }
         let within = flags.timeout_ms.map_or(PASS_ANSWERS_FOR, Duration::from_millis).min(MAX_PASS_ANSWERS_FOR);
-        let (io, deadline) = (self.clone(), pending::deadline(within));
+        let (io, nsp, deadline) = (self.clone(), nsp.clone(), pending::deadline(within));
         tokio::task::spawn_local(async move {
             let (_place, mut told) = (place, false);
             while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, here.next()).await {
-                let passed = io.try_respond(namespace, request_id.as_deref(), ResponseBody::Ack(answer));
+                let passed = io.try_respond(&nsp, request_id.as_deref(), ResponseBody::Ack(answer));
                 if let Err(error) = passed
                     && !std::mem::replace(&mut told, true)
                 {
@@ -226,60 +219,62 @@ impl Io {
     /// Sends a packet to the sockets here under a new number; how many there are, and where their answers come out.
     pub(super) fn deliver_with_ack(
         &self,
-        namespace: NamespaceIndex,
+        nsp: &Rc<Nsp>,
         packet: &Packet,
         target: &Selector,
         flags: Flags,
     ) -> (usize, Here) {
-        let ids = self.selected(namespace, target);
-        let (question, answers) =
-            self.0.state.borrow_mut().namespaces[usize::from(namespace)].waiting.ask_many(ids.iter().copied());
+        let ids = self.selected(nsp, target);
+        let (question, answers) = match self.0.state.borrow_mut().namespaces.of_mut(nsp) {
+            Some(members) => members.waiting.ask_many(ids.iter().copied()),
+            None => Waiting::default().ask_many([]),
+        };
         if let Some((rooms, except)) = names(target) {
             let packet = packet.encode(Some(question.number)).compress(flags.may_compress());
-            self.deliver(namespace, &rooms, &except, flags.volatile, &packet);
+            self.deliver(nsp, &rooms, &except, flags.volatile, &packet);
         }
-        (ids.len(), Here { answers, _awaited: Awaited { io: self.clone(), namespace, question } })
+        (ids.len(), Here { answers, _awaited: Awaited { io: self.clone(), namespace: nsp.clone(), question } })
     }
 
     /// The ids of the sockets here that a selector means.
-    fn selected(&self, namespace: NamespaceIndex, target: &Selector) -> SmallVec<[SocketId; 4]> {
+    fn selected(&self, nsp: &Rc<Nsp>, target: &Selector) -> SmallVec<[SocketId; 4]> {
         let state = self.0.state.borrow();
-        let members = &state.namespaces[usize::from(namespace)];
+        let Some(members) = state.namespaces.of(nsp) else { return SmallVec::new() };
         let Some((rooms, except)) = names(target) else { return SmallVec::new() };
         members.rooms.select(&rooms, &except).map(|member| members.sockets[member as usize].id).collect()
     }
 
-    fn join_here(&self, namespace: NamespaceIndex, target: &Selector, rooms: &[Room]) {
-        for id in self.selected(namespace, target) {
+    fn join_here(&self, nsp: &Rc<Nsp>, target: &Selector, rooms: &[Room]) {
+        for id in self.selected(nsp, target) {
             for room in rooms.iter().filter_map(Room::text) {
                 // Refused ones are in the log.
-                let _ = self.join_room(namespace, id, room);
+                let _ = self.join_room(nsp, id, room);
             }
         }
     }
 
-    fn leave_here(&self, namespace: NamespaceIndex, target: &Selector, rooms: &[Room]) {
-        for id in self.selected(namespace, target) {
-            rooms.iter().filter_map(Room::text).for_each(|room| self.leave_room(namespace, id, room));
+    fn leave_here(&self, nsp: &Rc<Nsp>, target: &Selector, rooms: &[Room]) {
+        for id in self.selected(nsp, target) {
+            rooms.iter().filter_map(Room::text).for_each(|room| self.leave_room(nsp, id, room));
         }
     }
 
-    fn disconnect_here(&self, namespace: NamespaceIndex, target: &Selector, close: bool) {
-        for id in self.selected(namespace, target) {
-            self.disconnect(namespace, id, close);
+    fn disconnect_here(&self, nsp: &Rc<Nsp>, target: &Selector, close: bool) {
+        for id in self.selected(nsp, target) {
+            self.disconnect(nsp, id, close);
         }
     }
 
-    pub(super) fn all_rooms_here(&self, namespace: NamespaceIndex) -> Vec<Room> {
+    pub(super) fn all_rooms_here(&self, nsp: &Rc<Nsp>) -> Vec<Room> {
         let state = self.0.state.borrow();
-        let members = &state.namespaces[usize::from(namespace)];
+        let Some(members) = state.namespaces.of(nsp) else { return Vec::new() };
         let own = members.rooms.select::<&str>(&[], &[]).map(|member| members.sockets[member as usize].id.to_string());
         members.rooms.names().map(|name| Room::from(&**name)).chain(own.map(Room::from)).collect()
     }
 
-    pub(super) fn fetch_here(&self, namespace: NamespaceIndex, target: &Selector) -> Vec<codec::RemoteSocket> {
+    pub(super) fn fetch_here(&self, nsp: &Rc<Nsp>, target: &Selector) -> Vec<codec::RemoteSocket> {
         let state = self.0.state.borrow();
-        let members = &state.namespaces[usize::from(namespace)];
+        let Some(members) = state.namespaces.of(nsp) else { return Vec::new() };
         let Some((rooms, except)) = names(target) else { return Vec::new() };
         let told = |member| {
             let socket: &SocketState = members.sockets.get(member as usize)?;

@@ -1,13 +1,15 @@
 //! Rooms that begin and end, and who comes and goes: what the adapter's events `create-room`, `join-room`, `leave-room` and
 //! `delete-room` are in Node. Each worker tells of its own rooms, as each server does there.
 
+use std::rc::Rc;
+
 use super::{
     FromCall, Io, Rejection, Socket, SocketId,
     call::{RoomCall, RoomMemberCall},
     handler::Erased,
     membership::call_alone,
+    namespaces::Nsp,
 };
-use crate::protocol::membership::NamespaceIndex;
 
 /// Handlers of rooms that begin or end.
 pub enum OnRoom {}
@@ -49,25 +51,21 @@ impl FromCall<OnRoomMember> for Room {
 
 impl Io {
     /// A socket has joined a room, which may have begun with it.
-    pub(super) fn tell_joined(&self, namespace: NamespaceIndex, id: SocketId, room: &str, created: bool) {
-        let handlers = &self.0.declared(namespace).handlers.rooms;
-        if handlers.is_empty() {
-            return;
-        }
+    pub(super) fn tell_joined(&self, nsp: &Rc<Nsp>, id: SocketId, room: &str, created: bool) {
+        let handlers = nsp.handlers().map(|handlers| &handlers.rooms);
+        let Some(handlers) = handlers.filter(|handlers| !handlers.is_empty()) else { return };
         if created {
             self.tell_room("create-room", &handlers.create, room);
         }
-        self.tell_member("join-room", &handlers.join, namespace, id, room);
+        self.tell_member("join-room", &handlers.join, nsp, id, room);
     }
 
     /// A socket has left a room, which may have ended with it.
-    pub(super) fn tell_left(&self, namespace: NamespaceIndex, id: SocketId, room: &str) {
-        let handlers = &self.0.declared(namespace).handlers.rooms;
-        if handlers.is_empty() {
-            return;
-        }
-        self.tell_member("leave-room", &handlers.leave, namespace, id, room);
-        let is_left = self.0.state.borrow().namespaces[usize::from(namespace)].rooms.has(room);
+    pub(super) fn tell_left(&self, nsp: &Rc<Nsp>, id: SocketId, room: &str) {
+        let handlers = nsp.handlers().map(|handlers| &handlers.rooms);
+        let Some(handlers) = handlers.filter(|handlers| !handlers.is_empty()) else { return };
+        self.tell_member("leave-room", &handlers.leave, nsp, id, room);
+        let is_left = self.0.state.borrow().namespaces.of(nsp).is_some_and(|members| members.rooms.has(room));
         if !is_left {
             self.tell_room("delete-room", &handlers.delete, room);
         }
@@ -83,14 +81,14 @@ impl Io {
         &self,
         what: &'static str,
         handlers: &[Erased<OnRoomMember>],
-        namespace: NamespaceIndex,
+        nsp: &Rc<Nsp>,
         id: SocketId,
         room: &str,
     ) {
         if handlers.is_empty() {
             return;
         }
-        let socket = Socket { io: self.clone(), namespace, id };
+        let socket = Socket { io: self.clone(), namespace: nsp.clone(), id };
         for handler in handlers {
             call_alone(self, what, || handler(&RoomMemberCall { socket: &socket, room }));
         }

@@ -5,7 +5,6 @@
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    collections::HashMap,
     rc::Rc,
 };
 
@@ -17,7 +16,7 @@ use slab::Slab;
 use super::{
     SocketId,
     apart::Apart,
-    app::{App, Namespace},
+    app::App,
     backlog::Backlog,
     bound::Bound,
     call::{OnStart, OnStop},
@@ -25,7 +24,9 @@ use super::{
     handlers::Failures,
     heard::Heard,
     joining::Joining,
+    namespaces::{Namespaces, Nsp, subscribe},
     packets::Held,
+    parents::Parent,
     pending::Pending,
     requests::{MAX_PASSED_REQUESTS, MAX_SERVER_EVENT_BYTES, MAX_SERVER_EVENTS},
     rooms::Rooms,
@@ -33,26 +34,27 @@ use super::{
     waiting::Waiting,
 };
 use crate::{
-    adapter::codec::{Channels, random_id},
+    adapter::codec::random_id,
     bus::{Bus, Routing},
     engine::{Engine, Handshake, SessionKey},
     protocol::{
         Data, Encoded,
         assembly::Assembly,
-        membership::{Member, Membership, NamespaceIndex, SocketKey},
+        membership::{Member, Membership, SocketKey},
     },
 };
-
-/// What every channel's name begins with, as the official adapter's option `key` has it.
-const CHANNEL_PREFIX: &str = "socket.io";
 
 /// The Socket.IO server of one worker.
 pub(super) struct Inner {
     pub(super) engine: Engine,
     pub(super) worker: WorkerId,
     pub(super) bus: OnceCell<Rc<dyn Bus>>,
-    pub(super) namespaces: Vec<Declared>,
-    index: HashMap<String, NamespaceIndex>,
+    /// In the order of their declaration.
+    pub(super) parents: Vec<Parent>,
+    /// Children stay when the last has left them.
+    pub(super) keep_empty_children: bool,
+    /// This server's name on the bus.
+    pub(super) uid: Rc<str>,
     pub(super) state: RefCell<State>,
     pub(super) failures: Failures,
     pub(super) states: States,
@@ -70,26 +72,17 @@ pub(super) struct Inner {
     pub(super) server_events: Rc<Bound>,
 }
 
-/// A namespace as the application declared it. Never changes.
-pub(super) struct Declared {
-    pub(super) name: Rc<str>,
-    pub(super) handlers: Namespace,
-    pub(super) channels: Channels,
-    pub(super) uid: String,
-}
-
-/// A socket whose events are held.
-pub(super) type HeldKey = (NamespaceIndex, SocketId);
-
 #[derive(Default)]
 pub(super) struct State {
     pub(super) sessions: FxHashMap<SessionKey, Session>,
     /// Those of them that have joined nothing yet.
     pub(super) joining: Joining,
     /// Events behind those of the same socket whose middleware waits.
-    pub(super) held: FxHashMap<HeldKey, Held>,
-    /// In the order of [`Inner::namespaces`].
-    pub(super) namespaces: Vec<Members>,
+    pub(super) held: FxHashMap<SocketId, Held>,
+    pub(super) namespaces: Namespaces,
+    /// Wishes to join a namespace that a function has not decided on yet, by the last one's number.
+    pub(super) undecided: FxHashMap<(SessionKey, Rc<str>), u64>,
+    pub(super) wishes: u64,
 }
 
 /// What is known of a session here.
@@ -101,8 +94,10 @@ pub(super) struct Session {
 }
 
 /// The sockets of one namespace.
-#[derive(Default)]
 pub(super) struct Members {
+    pub(super) nsp: Rc<Nsp>,
+    /// Questions to the other servers that are under way: a child stays for them.
+    pub(super) needed: usize,
     pub(super) sockets: Slab<SocketState>,
     pub(super) rooms: Rooms,
     /// Sockets that are in no room.
@@ -126,32 +121,32 @@ pub(super) struct Counters {
     pub(super) bad_events: Cell<u64>,
     pub(super) bus_malformed: Cell<u64>,
     pub(super) ended_sessions: Cell<u64>,
+    pub(super) refused_namespaces: Cell<u64>,
 }
 
 impl Inner {
     pub(super) fn new(engine: Engine, worker: WorkerId, app: App, mut rng: fastrand::Rng) -> Self {
+        let uid: Rc<str> = random_id(&mut rng).into();
         let mut declared = app.namespaces;
         // As in Node, where clients can always join it.
         declared.entry("/".to_owned()).or_default();
-        let mut namespaces: Vec<_> = declared.into_iter().collect();
-        namespaces.sort_by(|a, b| a.0.cmp(&b.0));
-        let namespaces: Vec<_> = namespaces
-            .into_iter()
-            .map(|(name, handlers)| {
-                let uid = random_id(&mut rng);
-                let channels = Channels::new(CHANNEL_PREFIX, &name, &uid);
-                Declared { name: name.into(), handlers, channels, uid }
-            })
-            .collect();
-        let index = (0..).zip(&namespaces).map(|(index, declared)| (declared.name.to_string(), index)).collect();
-        let members = namespaces.iter().map(|_| Members::default()).collect();
+        let mut declared: Vec<_> = declared.into_iter().collect();
+        declared.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut namespaces = Namespaces::default();
+        for (name, handlers) in declared {
+            let nsp = Nsp::new(&name, uid.clone(), Some(handlers.into()), false);
+            if namespaces.insert(&nsp).is_err() {
+                tracing::error!(name, "the application declares more namespaces than can be");
+            }
+        }
         Inner {
+            keep_empty_children: !engine.cleans_up_empty_child_namespaces(),
             engine,
             worker,
             bus: OnceCell::new(),
-            namespaces,
-            index,
-            state: State { namespaces: members, ..State::default() }.into(),
+            parents: app.parents,
+            uid,
+            state: State { namespaces, ..State::default() }.into(),
             failures: Failures::default(),
             states: app.states,
             start: app.start,
@@ -168,14 +163,9 @@ impl Inner {
 
     /// Names the bus, once, and subscribes to all that is always wanted.
     pub(super) fn attach(&self, bus: Rc<dyn Bus>) {
-        for Declared { channels, .. } in &self.namespaces {
-            match bus.routing() {
-                Routing::Pattern => bus.subscribe_prefix(channels.broadcast()),
-                Routing::Exact => bus.subscribe(channels.broadcast()),
-            }
-            bus.subscribe(channels.request());
-            bus.subscribe(channels.response());
-            bus.subscribe(channels.own_response());
+        for Members { nsp, .. } in self.state.borrow().namespaces.iter() {
+            subscribe(&*bus, nsp);
+            nsp.is_heard.set(true);
         }
         // Written before this worker says that it is ready: what is published from then on reaches it.
         bus.flush();
@@ -184,20 +174,13 @@ impl Inner {
         self.engine.schedule_flush();
     }
 
-    pub(super) fn declared(&self, namespace: NamespaceIndex) -> &Declared {
-        &self.namespaces[usize::from(namespace)]
-    }
-
-    pub(super) fn namespace(&self, name: &str) -> Option<NamespaceIndex> {
-        self.index.get(name).copied()
-    }
-
     /// Writes this layer's figures into the worker's.
     pub(super) fn report(&self, stats: &mut WorkerStats) {
         let state = self.state.borrow();
         stats.sockets = state.namespaces.iter().map(|members| members.sockets.len() as u64).sum();
         stats.rooms = state.namespaces.iter().map(|members| members.rooms.count() as u64).sum();
         stats.counters.events_in = self.counters.events_in.get();
+        stats.counters.refused_namespaces = self.counters.refused_namespaces.get();
         stats.counters.bad_events = self.counters.bad_events.get();
         stats.counters.bus_malformed = self.counters.bus_malformed.get();
         stats.counters.handler_panics = self.failures.panics();
@@ -212,27 +195,27 @@ impl Inner {
     }
 
     /// Answers a client's event.
-    pub(super) fn answer(&self, namespace: NamespaceIndex, socket: SocketId, id: u64, data: &Data) {
+    pub(super) fn answer(&self, nsp: &Nsp, socket: SocketId, id: u64, data: &Data) {
         let state = self.state.borrow();
-        if let Some(member) = state.namespaces[usize::from(namespace)].member(&socket) {
-            let session = state.namespaces[usize::from(namespace)].sockets[member as usize].session;
-            self.engine.send(session, &Encoded::ack(&self.declared(namespace).name, id, data));
+        if let Some(socket) = state.namespaces.of(nsp).and_then(|members| members.socket(&socket)) {
+            self.engine.send(socket.session, &Encoded::ack(&nsp.name, id, data));
         }
     }
 
     /// A socket is in a room now: its channel is wanted with the first.
-    pub(super) fn want_room(&self, namespace: NamespaceIndex, room: &str) {
+    pub(super) fn want_room(&self, nsp: &Nsp, room: &str) {
         if let Some(bus) = self.bus.get().filter(|bus| bus.routing() == Routing::Exact) {
-            bus.subscribe(&self.declared(namespace).channels.room(room));
+            bus.subscribe(&nsp.channels.room(room));
             self.engine.schedule_flush();
         }
     }
 
     /// A room, or a socket with the room of its own id, has ended: its channel is no longer wanted, unless there is the other.
-    pub(super) fn drop_room(&self, namespace: NamespaceIndex, room: &str) {
+    pub(super) fn drop_room(&self, nsp: &Nsp, room: &str) {
         let bus = self.bus.get().filter(|bus| bus.routing() == Routing::Exact);
-        if let Some(bus) = bus.filter(|_| !self.state.borrow().namespaces[usize::from(namespace)].rooms.has(room)) {
-            bus.unsubscribe(&self.declared(namespace).channels.room(room));
+        let is_left = || self.state.borrow().namespaces.of(nsp).is_some_and(|members| members.rooms.has(room));
+        if let Some(bus) = bus.filter(|_| !is_left()) {
+            bus.unsubscribe(&nsp.channels.room(room));
             self.engine.schedule_flush();
         }
     }
@@ -241,7 +224,7 @@ impl Inner {
 impl State {
     /// The socket with this key, if it is there.
     pub(super) fn socket(&self, SocketKey { namespace, member }: SocketKey) -> Option<&SocketState> {
-        self.namespaces[usize::from(namespace)].sockets.get(member as usize)
+        self.namespaces.at(namespace)?.sockets.get(member as usize)
     }
 
     /// A session has ended, and its sockets have left. The last one leaves nothing behind.
@@ -250,7 +233,7 @@ impl State {
         if self.sessions.is_empty() {
             self.sessions.shrink_to_fit();
             self.joining.clear();
-            for members in &mut self.namespaces {
+            for members in self.namespaces.iter_mut() {
                 members.sockets.shrink_to_fit();
                 members.apart.shrink_to_fit();
                 members.waiting.shrink_to_fit();
@@ -260,6 +243,19 @@ impl State {
 }
 
 impl Members {
+    /// Of a namespace in which nobody is.
+    pub(super) fn new(nsp: Rc<Nsp>) -> Self {
+        Members {
+            nsp,
+            needed: 0,
+            sockets: Slab::new(),
+            rooms: Rooms::default(),
+            apart: FxHashMap::default(),
+            waiting: Waiting::default(),
+            pending: FxHashMap::default(),
+        }
+    }
+
     /// The socket with this id, wherever it is in its life.
     pub(super) fn member(&self, id: &SocketId) -> Option<Member> {
         self.rooms.own(id).or_else(|| self.apart.get(id).map(|apart| apart.member))

@@ -6,17 +6,24 @@ use roomd_wire::PeerAddress;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Broadcast, Io, Namespaced, RoomNames, SocketId, ToSocket, ack::AckError, apart::Apart, rooms::Change};
+use super::{
+    Broadcast, Io, Namespaced, RoomNames, SocketId, ToSocket,
+    ack::AckError,
+    apart::Apart,
+    namespaces::Nsp,
+    rooms::Change,
+    server::{SocketState, State},
+};
 use crate::{
     engine::{Handshake, SessionKey, Transport},
-    protocol::{Data, EncodeError, membership::NamespaceIndex},
+    protocol::{Data, EncodeError},
 };
 
 /// The address of a client in a namespace. It can be kept and used after the client has gone: then nothing happens.
 #[derive(Clone)]
 pub struct Socket {
     pub(super) io: Io,
-    pub(super) namespace: NamespaceIndex,
+    pub(super) namespace: Rc<Nsp>,
     pub(super) id: SocketId,
 }
 
@@ -33,18 +40,18 @@ impl Socket {
 
     /// The name of its namespace.
     pub fn namespace(&self) -> &str {
-        &self.io.0.declared(self.namespace).name
+        &self.namespace.name
     }
 
     /// Its namespace, in the whole cluster.
     pub fn nsp(&self) -> Namespaced<'_> {
-        Namespaced::new(&self.io, self.namespace)
+        Namespaced::new(&self.io, self.namespace.clone())
     }
 
     /// Whether it is here, in its namespace.
     pub fn is_connected(&self) -> bool {
         let state = self.io.0.state.borrow();
-        state.namespaces[usize::from(self.namespace)].rooms.own(&self.id).is_some()
+        state.namespaces.of(&self.namespace).is_some_and(|members| members.rooms.own(&self.id).is_some())
     }
 
     /// Sends an event to this client. `args`: a tuple for several, `()` for none, else one.
@@ -95,19 +102,19 @@ impl Socket {
     /// [`super::MAX_ROOMS_PER_SOCKET`] already, a name is longer than [`super::MAX_ROOM_NAME_BYTES`], or it is not here any more.
     pub fn join<'a>(&self, rooms: impl RoomNames<'a>) -> bool {
         let mut joined = true;
-        rooms.each(|room| joined &= self.io.join_room(self.namespace, self.id, room));
+        rooms.each(|room| joined &= self.io.join_room(&self.namespace, self.id, room));
         joined
     }
 
     /// Leaves a room. The room of its own id is not left.
     pub fn leave(&self, room: &str) {
-        self.io.leave_room(self.namespace, self.id, room);
+        self.io.leave_room(&self.namespace, self.id, room);
     }
 
     /// The rooms it is in, its own id first; in middleware those that it is to be in, still without that.
     pub fn rooms(&self) -> Vec<String> {
         let state = self.io.0.state.borrow();
-        let members = &state.namespaces[usize::from(self.namespace)];
+        let Some(members) = state.namespaces.of(&self.namespace) else { return Vec::new() };
         let Some(member) = members.rooms.own(&self.id) else {
             let rooms = members.apart.get(&self.id).map_or(&[][..], Apart::rooms);
             return rooms.iter().map(ToString::to_string).collect();
@@ -132,14 +139,14 @@ impl Socket {
 
     /// To all sockets of the namespace, without this one.
     pub fn broadcast(&self) -> Broadcast<'_> {
-        Broadcast::new(&self.io, self.namespace).except(self.id.as_str())
+        Broadcast::new(&self.io, self.namespace.clone()).except(self.id.as_str())
     }
 
     /// What the application keeps with it; `T::default()` if nothing, or something of another shape.
     pub fn data<T: DeserializeOwned + Default>(&self) -> T {
         let data = {
             let state = self.io.0.state.borrow();
-            state.namespaces[usize::from(self.namespace)].socket(&self.id).and_then(|socket| socket.data.clone())
+            self.state(&state).and_then(|socket| socket.data.clone())
         };
         data.and_then(|data| T::deserialize(&*data).ok()).unwrap_or_default()
     }
@@ -150,8 +157,9 @@ impl Socket {
     /// Where the value has no JSON form.
     pub fn set_data(&self, data: impl Serialize) -> Result<(), EncodeError> {
         let data: Value = serde_json::to_value(data).map_err(EncodeError::Json)?;
-        if let Some(socket) = self.io.0.state.borrow_mut().namespaces[usize::from(self.namespace)].socket_mut(&self.id)
-        {
+        let state = &mut *self.io.0.state.borrow_mut();
+        let members = state.namespaces.of_mut(&self.namespace);
+        if let Some(socket) = members.and_then(|members| members.socket_mut(&self.id)) {
             socket.data = Some(Rc::new(data));
         }
         Ok(())
@@ -160,8 +168,7 @@ impl Socket {
     /// What the client sent as `auth` when it joined; an empty object if nothing.
     pub fn auth(&self) -> Value {
         let state = self.io.0.state.borrow();
-        let socket = state.namespaces[usize::from(self.namespace)].socket(&self.id);
-        socket.and_then(|socket| socket.auth.as_deref()).cloned().unwrap_or_else(no_auth)
+        self.state(&state).and_then(|socket| socket.auth.as_deref()).cloned().unwrap_or_else(no_auth)
     }
 
     /// The request its session began with; `None` once it has gone.
@@ -183,11 +190,15 @@ impl Socket {
     /// Makes it leave its namespace; with `close` its whole session ends, with all its sockets. Does nothing in middleware, which
     /// refuses instead.
     pub fn disconnect(&self, close: bool) {
-        self.io.disconnect(self.namespace, self.id, close);
+        self.io.disconnect(&self.namespace, self.id, close);
     }
 
     pub(super) fn session(&self) -> Option<SessionKey> {
-        Some(self.io.0.state.borrow().namespaces[usize::from(self.namespace)].socket(&self.id)?.session)
+        Some(self.state(&self.io.0.state.borrow())?.session)
+    }
+
+    fn state<'a>(&self, state: &'a State) -> Option<&'a SocketState> {
+        state.namespaces.of(&self.namespace)?.socket(&self.id)
     }
 }
 
@@ -197,9 +208,10 @@ pub(super) fn no_auth() -> Value {
 }
 
 impl Io {
-    pub(super) fn join_room(&self, namespace: NamespaceIndex, id: SocketId, room: &str) -> bool {
+    pub(super) fn join_room(&self, nsp: &Rc<Nsp>, id: SocketId, room: &str) -> bool {
         let (change, is_others_own) = {
-            let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
+            let state = &mut *self.0.state.borrow_mut();
+            let Some(members) = state.namespaces.of_mut(nsp) else { return false };
             match members.rooms.own(&id) {
                 Some(member) => {
                     let change = members.rooms.join(member, id, room);
@@ -215,33 +227,34 @@ impl Io {
         };
         match change {
             Some(Change::Created) => {
-                self.0.want_room(namespace, room);
-                self.tell_joined(namespace, id, room, !is_others_own);
+                self.0.want_room(nsp, room);
+                self.tell_joined(nsp, id, room, !is_others_own);
             }
             Some(Change::Refused) => {
                 tracing::debug!(socket = %id, "a socket is in too many rooms, or the room's name is too long");
                 return false;
             }
-            Some(Change::Moved) => self.tell_joined(namespace, id, room, false),
+            Some(Change::Moved) => self.tell_joined(nsp, id, room, false),
             Some(Change::Deleted | Change::Nothing) => {}
             None => return false,
         }
         true
     }
 
-    pub(super) fn leave_room(&self, namespace: NamespaceIndex, id: SocketId, room: &str) {
+    pub(super) fn leave_room(&self, nsp: &Rc<Nsp>, id: SocketId, room: &str) {
         let change = {
-            let members = &mut self.0.state.borrow_mut().namespaces[usize::from(namespace)];
+            let state = &mut *self.0.state.borrow_mut();
+            let Some(members) = state.namespaces.of_mut(nsp) else { return };
             if let Some(apart) = members.apart.get_mut(&id) {
                 apart.leave(room);
             }
             members.rooms.own(&id).map(|member| members.rooms.leave(member, room))
         };
         if change == Some(Change::Deleted) {
-            self.0.drop_room(namespace, room);
+            self.0.drop_room(nsp, room);
         }
         if let Some(Change::Moved | Change::Deleted) = change {
-            self.tell_left(namespace, id, room);
+            self.tell_left(nsp, id, room);
         }
     }
 }

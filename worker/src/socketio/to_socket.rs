@@ -83,7 +83,7 @@ impl<'a> ToSocket<'a> {
     #[must_use]
     pub fn broadcast(self) -> Broadcast<'a> {
         let Socket { io, namespace, .. } = self.socket;
-        Broadcast::with_flags(io, *namespace, self.flags, self.within).except(self.socket.id())
+        Broadcast::with_flags(io, namespace.clone(), self.flags, self.within).except(self.socket.id())
     }
 
     /// Sends an event. `args`: a tuple for several, `()` for none, else one.
@@ -108,11 +108,12 @@ impl<'a> ToSocket<'a> {
         let data = Data::event(event, &args)?;
         let Socket { io, namespace, id } = self.socket;
         let (question, answer) = {
-            let members = &mut io.0.state.borrow_mut().namespaces[usize::from(*namespace)];
+            let state = &mut *io.0.state.borrow_mut();
+            let members = state.namespaces.of_mut(namespace).ok_or(AckError::Disconnected)?;
             members.member(id).ok_or(AckError::Disconnected)?;
             members.waiting.ask(*id)
         };
-        let _awaited = Awaited { io: io.clone(), namespace: *namespace, question };
+        let _awaited = Awaited { io: io.clone(), namespace: namespace.clone(), question };
         self.send(Some(question.number), &data);
         let answered = match self.within {
             Some(within) => {
@@ -126,7 +127,7 @@ impl<'a> ToSocket<'a> {
     fn send(&self, number: Option<u64>, event: &Data) {
         let Socket { io, .. } = self.socket;
         let Some(session) = self.socket.session() else { return };
-        if io.hears_outgoing(self.socket.namespace) {
+        if io.hears_outgoing(&self.socket.namespace) {
             io.tell_outgoing(self.socket, event);
         }
         let packet = Encoded::event(self.socket.namespace(), number, event).compress(self.flags.may_compress());

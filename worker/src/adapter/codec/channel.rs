@@ -78,6 +78,13 @@ impl Channels {
     }
 }
 
+/// The name of the namespace that a channel belongs to: what is between the first two `#`.
+pub fn namespace_of<'a>(prefix: &str, channel: &'a str) -> Option<&'a str> {
+    let (kind, rest) = channel.strip_prefix(prefix)?.split_once('#')?;
+    let (name, _) = rest.split_once('#')?;
+    matches!(kind, "" | "-request" | "-response").then_some(name)
+}
+
 /// A new uid or request id: six random characters, as the official adapter makes them.
 pub fn random_id(rng: &mut fastrand::Rng) -> String {
     const CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -96,6 +103,22 @@ mod tests {
         assert_eq!(channels.response(), "socket.io-response#/#");
         assert_eq!(channels.own_response(), "socket.io-response#/#JVHqlk#");
         assert_eq!(channels.room("r1"), "socket.io#/#r1#");
+    }
+
+    #[test]
+    fn a_channel_tells_its_namespace() {
+        for (channel, name) in [
+            ("socket.io#/#", Some("/")),
+            ("socket.io#/chat#a#b#", Some("/chat")),
+            ("socket.io-request#/chat#", Some("/chat")),
+            ("socket.io-response#/chat#uid#", Some("/chat")),
+            ("socket.io-other#/chat#", None),
+            ("socket.io#/chat", None),
+            ("roomd-health#1#2#", None),
+            ("", None),
+        ] {
+            assert_eq!(namespace_of("socket.io", channel), name, "{channel}");
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ mod to_json;
 mod vectors;
 
 pub use broadcast::{Broadcast, Packet, encode_broadcast, sender};
-pub use channel::{Channels, Incoming, random_id};
+pub use channel::{Channels, Incoming, namespace_of, random_id};
 pub use date::js_date;
 pub use error::{MAX_MESSAGE_BYTES, ReadError, WriteError};
 pub use request::{Request, RequestBody};

@@ -1,6 +1,9 @@
 //! What is wanted, what the server has confirmed, and which of a message's copies counts. No I/O.
 
-use std::collections::HashSet;
+use std::{
+    collections::{BTreeMap, HashSet},
+    ops::Bound,
+};
 
 use super::resp::command_for_all;
 
@@ -18,8 +21,8 @@ pub struct Wanted {
 #[derive(Default)]
 pub struct Active {
     exact: HashSet<Box<[u8]>>,
-    /// Pattern and the prefix it stands for. Few: one a namespace.
-    patterns: Vec<(Box<[u8]>, Vec<u8>)>,
+    /// Patterns by the prefix each stands for.
+    patterns: BTreeMap<Vec<u8>, Box<[u8]>>,
 }
 
 impl Wanted {
@@ -66,23 +69,39 @@ impl Active {
             b"unsubscribe" => {
                 self.exact.remove(name);
             }
-            b"psubscribe" if !self.patterns.iter().any(|(known, _)| **known == *name) => {
-                self.patterns.push((name.into(), prefix(name)));
+            b"psubscribe" => {
+                self.patterns.insert(prefix(name), name.into());
             }
-            b"punsubscribe" => self.patterns.retain(|(known, _)| **known != *name),
+            b"punsubscribe" => {
+                self.patterns.remove(&prefix(name));
+            }
             _ => {}
         }
     }
 
     /// Whether this is the copy to deliver of a message that came by a pattern. The server sends one copy for the channel
     /// and one for each pattern that fits, to each by what is in force at that place of the stream: the channel's
-    /// counts, else the first pattern's.
+    /// counts, else that of the pattern that says most.
     pub fn counts(&self, by_pattern: &[u8], channel: &[u8]) -> bool {
         if self.exact.contains(channel) {
             return false;
         }
-        let first = self.patterns.iter().find(|(_, prefix)| channel.starts_with(prefix));
-        first.is_none_or(|(pattern, _)| **pattern == *by_pattern)
+        self.longest(channel).is_none_or(|pattern| *pattern == *by_pattern)
+    }
+
+    /// The pattern with the longest prefix that fits, with no look at most others: there is one for each namespace.
+    fn longest(&self, channel: &[u8]) -> Option<&[u8]> {
+        let mut up_to = channel;
+        loop {
+            let range = (Bound::Unbounded, Bound::Included(up_to));
+            let (prefix, pattern) = self.patterns.range::<[u8], _>(range).next_back()?;
+            // None that fits comes after it, and one before it is no longer than what both have in common.
+            let common = prefix.iter().zip(up_to).take_while(|(one, other)| one == other).count();
+            if common == prefix.len() {
+                return Some(pattern);
+            }
+            up_to = &up_to[..common];
+        }
     }
 }
 
@@ -112,6 +131,7 @@ fn prefix(pattern: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seeds;
 
     #[test]
     fn a_pattern_means_its_prefix_and_nothing_else() {
@@ -127,14 +147,34 @@ mod tests {
         let mut active = Active::default();
         active.confirm(b"psubscribe", b"a*");
         active.confirm(b"psubscribe", b"ab*");
-        assert!(active.counts(b"a*", b"abc"));
-        assert!(!active.counts(b"ab*", b"abc"));
-        active.confirm(b"subscribe", b"abc");
         assert!(!active.counts(b"a*", b"abc"));
-        assert!(active.counts(b"a*", b"abd"));
-        active.confirm(b"unsubscribe", b"abc");
-        active.confirm(b"punsubscribe", b"a*");
         assert!(active.counts(b"ab*", b"abc"));
+        assert!(active.counts(b"a*", b"ac"));
+        active.confirm(b"psubscribe", b"abb*");
+        assert!(active.counts(b"ab*", b"abc"));
+        active.confirm(b"subscribe", b"abc");
+        assert!(!active.counts(b"ab*", b"abc"));
+        assert!(active.counts(b"ab*", b"abd"));
+        active.confirm(b"unsubscribe", b"abc");
+        active.confirm(b"punsubscribe", b"ab*");
+        assert!(active.counts(b"a*", b"abc"));
+    }
+
+    #[test]
+    fn the_longest_of_many_prefixes_is_the_one_that_a_search_finds() {
+        seeds::each(300, |rng| {
+            let mut active = Active::default();
+            let name =
+                |rng: &mut fastrand::Rng| -> Vec<u8> { (0..rng.usize(..6)).map(|_| rng.u8(b'a'..b'd')).collect() };
+            let prefixes: Vec<Vec<u8>> = (0..rng.usize(..12)).map(|_| name(rng)).collect();
+            for prefix in &prefixes {
+                active.confirm(b"psubscribe", &[prefix, &b"*"[..]].concat());
+            }
+            let channel = name(rng);
+            let fitting = prefixes.iter().filter(|prefix| channel.starts_with(prefix));
+            let longest = fitting.max_by_key(|prefix| prefix.len()).map(|prefix| [prefix, &b"*"[..]].concat());
+            assert_eq!(active.longest(&channel), longest.as_deref());
+        });
     }
 
     #[test]

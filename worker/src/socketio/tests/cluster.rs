@@ -248,7 +248,7 @@ fn a_silent_server_costs_the_time_and_the_others_answers_are_kept() {
             }
             other => panic!("{other:?}"),
         }
-        assert_eq!(cluster.workers[0].io.0.state.borrow().namespaces[0].pending.len(), 0);
+        assert_eq!(cluster.workers[0].io.0.state.borrow().namespaces.at(0).unwrap().pending.len(), 0);
     });
 }
 
@@ -375,7 +375,10 @@ fn a_broadcast_collects_the_answers_of_clients_on_all_workers() {
         tokio::time::sleep(SOON).await;
         for worker in &cluster.workers {
             let state = worker.io.0.state.borrow();
-            assert_eq!((state.namespaces[0].waiting.len(), state.namespaces[0].pending.len()), (0, 0));
+            assert_eq!(
+                (state.namespaces.at(0).unwrap().waiting.len(), state.namespaces.at(0).unwrap().pending.len()),
+                (0, 0)
+            );
         }
     });
 }

@@ -209,7 +209,7 @@ async fn history(mut rng: fastrand::Rng) {
     }
     let state = worker.io.0.state.borrow();
     assert_eq!((state.sessions.len(), state.joining.len()), (0, 0));
-    for members in &state.namespaces {
+    for members in state.namespaces.iter() {
         assert_eq!((members.sockets.len(), members.apart.len(), members.waiting.len()), (0, 0, 0));
         assert_eq!(members.rooms.count(), 0);
     }

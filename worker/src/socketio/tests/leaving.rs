@@ -14,7 +14,7 @@ use crate::{
 fn many_that_were_asked_leave_and_only_who_stays_is_waited_for() {
     run(|| async {
         let cluster = Cluster::new(Routing::Exact, 1, || App::new().namespace("/", |namespace| namespace));
-        let waiting = || cluster.workers[0].io.0.state.borrow().namespaces[0].waiting.len();
+        let waiting = || cluster.workers[0].io.0.state.borrow().namespaces.at(0).unwrap().waiting.len();
         let clients: Vec<_> = (0..300).map(|_| cluster.client(0)).collect();
         let asked: Vec<_> = clients
             .iter()

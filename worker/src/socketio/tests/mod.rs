@@ -4,6 +4,7 @@ mod backlog;
 mod bus;
 mod chains;
 mod cluster;
+mod dynamic;
 mod ends;
 mod handlers;
 mod histories;

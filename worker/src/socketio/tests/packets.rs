@@ -13,9 +13,8 @@ use crate::{
 };
 
 /// Cases that are not as in the official server, and why.
-const DIFFERENT: [(&str, &str); 6] = [
+const DIFFERENT: [(&str, &str); 5] = [
     ("binary_event_two", "handed on as it came, the placeholders keep the sender's order, which is free"),
-    ("connect_dynamic_ns", "namespaces are declared when the worker starts"),
     ("server_undefined", "a value of JavaScript's alone"),
     ("binary_1e0_attachments", "JavaScript's way to read a number, which no client writes"),
     ("event_space_in_id", "JavaScript's way to read a number, which no client writes"),
@@ -70,6 +69,9 @@ fn app(log: &Log) -> App {
                     }),
                 })
                 .on("hi", async |Args(_): Args<Value>, ack: Ack| ack.send("hey").unwrap())
+        })
+        .namespace_matching("^/dyn-[0-9]+$", |namespace| {
+            namespace.on_connect(async |socket: Socket| socket.emit("welcome", socket.namespace()))
         })
         .namespace("/plainerr", |namespace| namespace.use_middleware(async || Err(ConnectError::new("nope"))))
 }

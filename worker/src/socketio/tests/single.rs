@@ -220,7 +220,7 @@ fn a_broadcast_with_acks_keeps_nothing_of_clients_that_do_not_answer() {
 
 /// How many acknowledgements are waited for in the main namespaces.
 fn waiting(cluster: &Cluster) -> usize {
-    cluster.workers.iter().map(|worker| worker.io.0.state.borrow().namespaces[0].waiting.len()).sum()
+    cluster.workers.iter().map(|worker| worker.io.0.state.borrow().namespaces.at(0).unwrap().waiting.len()).sum()
 }
 
 #[test]
