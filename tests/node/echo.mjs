@@ -14,7 +14,9 @@ function allowRequest(request, decide) {
   else if (said === "wait") setTimeout(() => decide(`${request._query.transport} waited`, false), 50);
   else decide(null, true);
 }
-const io = new Server(http, { serveClient: false, allowRequest, ...JSON.parse(process.argv[2] || "{}") });
+// In JSON a regular expression is a text between slashes.
+const revive = (key, value) => (typeof value === "string" && /^\/.+[^/]\/$/.test(value) && key !== "path" ? new RegExp(value.slice(1, -1)) : value);
+const io = new Server(http, { serveClient: false, allowRequest, ...JSON.parse(process.argv[2] || "{}", revive) });
 io.engine.on("initial_headers", (headers, request) => {
   if (!request.headers["x-headers"]) return;
   headers["x-initial"] = request.url;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    http_options::{CookieConfig, Transports},
+    http_options::{CookieConfig, CorsConfig, Transports},
     message::WorkerId,
 };
 
@@ -51,8 +51,8 @@ pub struct SocketIoConfig {
     pub connect_timeout_ms: u64,
     /// The largest message from a client, in bytes.
     pub max_payload_bytes: u64,
-    /// Origins that CORS allows: `*` or exact origins; empty means no CORS headers.
-    pub cors_origins: Vec<String>,
+    /// Cross-origin headers, if there are any.
+    pub cors: Option<CorsConfig>,
     /// How many bytes may wait for a client before it is closed as too slow.
     pub max_queue_bytes: u64,
     /// Which transports are served.
@@ -100,7 +100,7 @@ impl Default for SocketIoConfig {
             upgrade_timeout_ms: 10_000,
             connect_timeout_ms: 45_000,
             max_payload_bytes: 1_000_000,
-            cors_origins: Vec::new(),
+            cors: None,
             max_queue_bytes: 16 * 1024 * 1024,
             transports: Transports::default(),
             allow_upgrades: true,

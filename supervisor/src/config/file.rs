@@ -8,6 +8,7 @@ use toml::{
 use crate::application::AppShape;
 
 use super::{
+    cors::Cors,
     deflate::Deflate,
     http_options::HttpOptions,
     problem::Problem,
@@ -72,6 +73,7 @@ pub struct SocketIo {
     pub max_payload: Option<Spanned<Bytes>>,
     pub max_queue: Option<Spanned<Bytes>>,
     pub cors_origins: Option<Spanned<OneOrMany>>,
+    pub cors: Option<Spanned<Cors>>,
     pub http: HttpOptions,
     pub per_message_deflate: Option<Spanned<Deflate>>,
     pub cleanup_empty_child_namespaces: Option<Spanned<bool>>,
@@ -139,6 +141,7 @@ impl File {
             max_payload: section.take("max_payload", problems),
             max_queue: section.take("max_queue", problems),
             cors_origins: section.take("cors_origins", problems),
+            cors: section.take("cors", problems),
             http: HttpOptions::take(&mut section, problems),
             per_message_deflate: section.take("per_message_deflate", problems),
             cleanup_empty_child_namespaces: section.take("cleanup_empty_child_namespaces", problems),

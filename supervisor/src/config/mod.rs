@@ -8,6 +8,7 @@
 //! ```
 
 mod control_path;
+mod cors;
 mod deflate;
 mod file;
 mod http_options;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use roomd_balancer::ListenAddress;
-use roomd_wire::{BusConfig, CookieConfig, PerMessageDeflate, Transports};
+use roomd_wire::{BusConfig, CookieConfig, CorsConfig, CorsOrigin, PerMessageDeflate, Transports};
 
 use crate::application::AppShape;
 
@@ -42,8 +42,7 @@ const SHIPPED: &str = include_str!("../../../cluster.toml");
 #[test]
 fn the_shipped_file_says_the_built_in_defaults_except_for_cors_origins() {
     let mut shipped = load(SHIPPED);
-    assert_eq!(shipped.socketio.cors_origins, ["*"]);
-    shipped.socketio.cors_origins.clear();
+    assert_eq!(shipped.socketio.cors.take(), Some(CorsConfig::default()));
     let defaults = Config::with_defaults(shipped.control.clone(), Workers::Auto.count());
     assert_eq!(shipped, defaults);
 }
@@ -101,6 +100,7 @@ fn the_shipped_file_has_every_key_there_is() {
         max_payload: Some(_),
         max_queue: Some(_),
         cors_origins: Some(_),
+        cors: Some(_),
         http: HttpOptions { add_trailing_slash: Some(_), transports: Some(_), allow_upgrades: Some(_), cookie: Some(_) },
         per_message_deflate: Some(_),
         cleanup_empty_child_namespaces: Some(_),
@@ -224,6 +224,17 @@ fn each_mistake_has_its_message() {
             "raise `max_queue`",
         ),
         ("[socketio]\ncors_origins = [1]", "2:17: `cors_origins` cannot be integer `1`", "a string"),
+        (
+            "[socketio]\ncors = { origin = [\"https://a.b\", \"/(/\"] }",
+            "2:35: `origin` cannot hold \"/(/\"",
+            "unclosed group",
+        ),
+        ("[socketio]\ncors = { origins = \"*\" }", "2:10: `cors`", "unknown field `origins`"),
+        ("[socketio]\ncors = { origin = 1 }", "2:19: `cors` cannot be integer `1`", "= give an origin, a list"),
+        ("[socketio]\ncors = { credentials = true }", "2:24: `credentials` has no effect", "`origin = true`"),
+        ("[socketio]\ncors = { methods = [\"GET \\n\"] }", "2:21: `methods` cannot hold", "such as \"GET\""),
+        ("[socketio]\ncors = { options_success_status = 404 }", "2:35: `options_success_status`", "200 to 299"),
+        ("[socketio]\ncors = true\ncors_origins = \"*\"", "3:16: [socketio] has both", "2 | cors = true"),
         ("[socketio]\ntransports = []", "2:14: `transports` is an empty list", "\"polling\""),
         ("[socketio]\ntransports = [\"polling\", \"webtransport\"]", "2:26: `transports` cannot hold", "\"websocket\""),
         ("[socketio]\nallow_upgrades = 1", "2:18: `allow_upgrades`", "boolean"),
@@ -477,6 +488,29 @@ fn options_of_http_are_as_the_official_server_has_them() {
     assert!(!socketio("allow_upgrades = false").allow_upgrades);
 
     let default = CookieConfig::default();
+    let cors = |text: &str| socketio(text).cors.map(|config| config.origin);
+    assert_eq!((cors("cors = false"), cors("cors_origins = []")), (None, None));
+    assert_eq!(socketio("cors = true").cors, Some(CorsConfig::default()));
+    let listed = |origin: &str| Some(CorsOrigin::Listed(vec![origin.to_owned()]));
+    assert_eq!(cors("cors_origins = \"http://a.b\""), listed("http://a.b"));
+    assert_eq!(cors("cors = { origin = \"http://a.b\" }"), Some(CorsOrigin::Fixed("http://a.b".into())));
+    assert_eq!(cors("cors = { origin = [\"http://a.b\"] }"), listed("http://a.b"));
+    assert_eq!(cors("cors = { origin = '/\\.a\\.b$/' }"), listed(r"/\.a\.b$/"));
+    assert_eq!(cors("cors = { origin = true }"), Some(CorsOrigin::Reflected));
+    let table = "[socketio.cors]\norigin = true\nmethods = [\"GET\", \"POST\"]\nallowed_headers = []\nexposed_headers = \"X-A, X-B\"\n\
+                 credentials = true\nmax_age = \"10m\"\noptions_success_status = 200\npreflight_continue = true";
+    let all = CorsConfig {
+        origin: CorsOrigin::Reflected,
+        methods: "GET,POST".into(),
+        allowed_headers: Some(String::new()),
+        exposed_headers: "X-A, X-B".into(),
+        credentials: true,
+        max_age_s: Some(600),
+        options_success_status: 200,
+        preflight_continue: true,
+    };
+    assert_eq!(socketio(table).cors, Some(all));
+
     assert_eq!(socketio("cookie = false").cookie, None);
     assert_eq!(socketio("cookie = true").cookie, Some(default.clone()));
     assert_eq!(socketio("cookie = \"sid\"").cookie, Some(CookieConfig { name: "sid".into(), ..default.clone() }));

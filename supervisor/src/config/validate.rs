@@ -14,6 +14,7 @@ use toml::Spanned;
 
 use super::{
     control_path,
+    cors::cors,
     deflate::{Deflate, DeflateOptions},
     file::{Admin, Cluster, File, SocketIo},
     problem::Problem,
@@ -331,20 +332,11 @@ impl Check<'_> {
                 }
             }
         }
+        config.cors = cors(file.cors, file.cors_origins, self.problems);
         file.http.apply(config, self.problems);
         config.per_message_deflate = file.per_message_deflate.and_then(|file| self.deflate(file));
         if let Some(cleanup) = file.cleanup_empty_child_namespaces {
             config.cleanup_empty_child_namespaces = cleanup.into_inner();
-        }
-        for origin in file.cors_origins.map(OneOrMany::each).unwrap_or_default() {
-            match values::check_origin(origin.get_ref()) {
-                Ok(()) => config.cors_origins.push(origin.into_inner()),
-                Err(way_out) => self.problem(
-                    Some(origin.span()),
-                    format!("`cors_origins` cannot hold \"{}\"", origin.get_ref()),
-                    way_out,
-                ),
-            }
         }
     }
 

@@ -91,7 +91,7 @@ fn config() -> WorkerConfig {
             path: "/engine.io/".into(),
             ping_interval_ms: 300,
             ping_timeout_ms: 200,
-            cors_origins: vec!["*".into()],
+            cors: Some(roomd_wire::CorsConfig::default()),
             ..SocketIoConfig::default()
         },
         bus: BusConfig::Embedded,

@@ -190,9 +190,12 @@ async fn answer(engine: &Engine, source: Source, head: Parts, body: &mut Option<
     let cors = &engine.0.cors;
     if head.method == Method::OPTIONS && cors.answers_preflight() {
         let headers = cors.preflight(&head.headers);
-        return Ok(with_headers(plain(StatusCode::NO_CONTENT, ResponseBody::full(Bytes::new())), headers));
+        return Ok(with_headers(plain(cors.preflight_status(), ResponseBody::full(Bytes::new())), headers));
     }
-    let headers = cors.headers(&head.headers);
+    let headers = match head.method {
+        Method::OPTIONS => cors.preflight(&head.headers),
+        _ => cors.headers(&head.headers),
+    };
     match serve(engine, source, head, body).await? {
         // The owner has added its own.
         Served::Relayed(response) => Ok(response),

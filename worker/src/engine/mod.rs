@@ -42,9 +42,10 @@ mod testing;
 mod websocket;
 
 pub use connection::Incoming;
+pub use cors::NotCors;
 pub use handler::{Handshake, SessionHandler, SessionKey};
 pub use hooks::{AllowRequest, ConnectionErrorInfo, HeaderHook, Hooks, RequestInfo};
-pub use server::Engine;
+pub use server::{Engine, EngineError};
 pub use service::{BoxError, HttpService, ServiceBody};
 
 pub use crate::protocol::session::{CloseReason, Transport};

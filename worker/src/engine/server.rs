@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::{
     cookie::Cookie,
-    cors::Cors,
+    cors::{Cors, NotCors},
     counters::{Counters, add},
     deadlines::GRAIN,
     deflate::Deflate,
@@ -38,6 +38,17 @@ use crate::{
         session::{Action, CloseReason, Sent, Session, Settings, Transport},
     },
 };
+
+/// A configuration that was not checked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// An address of a trusted proxy is none.
+    #[error(transparent)]
+    Proxy(#[from] NotANetwork),
+    /// What is wrong with the cross-origin headers.
+    #[error("take the cross-origin headers: {0}")]
+    Cors(#[from] NotCors),
+}
 
 /// A worker's Engine.IO server. A clone is another handle to it.
 #[derive(Clone)]
@@ -82,8 +93,8 @@ impl Engine {
     /// The server of one worker. Its tasks are started by [`Engine::start`].
     ///
     /// # Errors
-    /// Where an address of a trusted proxy is none.
-    pub fn new(config: &WorkerConfig, outbox: Outbox) -> Result<Engine, NotANetwork> {
+    /// Where the configuration holds what the supervisor would have refused.
+    pub fn new(config: &WorkerConfig, outbox: Outbox) -> Result<Engine, EngineError> {
         let options = config.socketio.clone();
         let settings = Settings {
             rhythm: Rhythm {
@@ -96,7 +107,7 @@ impl Engine {
         Ok(Engine(Rc::new(Inner {
             settings,
             home: SidHome { host: config.host, worker: config.id },
-            cors: Cors::new(&options.cors_origins),
+            cors: Cors::new(options.cors.as_ref())?,
             cookie: options.cookie.as_ref().map(Cookie::new),
             deflate: options.per_message_deflate.as_ref().map(Deflate::new),
             proxies: Proxies::parse(&config.trusted_proxies)?,

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use roomd_wire::SocketIoConfig;
+use roomd_wire::{CorsConfig, CorsOrigin, SocketIoConfig};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
@@ -163,7 +163,8 @@ fn cors_headers_are_on_every_answer() {
         run(|| async {
             let cluster = Cluster::new();
             let mut options = official();
-            options.cors_origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
+            let origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
+            options.cors = Some(CorsConfig { origin: CorsOrigin::of_list(origins), ..CorsConfig::default() });
             let worker = cluster.worker(0, options).await;
             for (name, origin, method) in cases {
                 let request = get("EIO=4&transport=polling").replace("GET", method);

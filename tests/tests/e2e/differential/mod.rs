@@ -102,3 +102,41 @@ fn with_compressed_messages() {
     let options = json!({"perMessageDeflate": {"serverNoContextTakeover": true, "clientNoContextTakeover": true}});
     compare("[socketio]\nper_message_deflate = true\n", &options, cases::DEFLATE);
 }
+
+#[test]
+fn with_every_option_of_the_cors_package() {
+    let origins = ["http://a.example", "http://b.example"];
+    let pattern = r"/^http:\/\/[ab]\.example$/";
+    for (ours, official) in [
+        ("origin = true, credentials = true".to_owned(), json!({"origin": true, "credentials": true})),
+        (format!("origin = \"{}\"", origins[0]), json!({"origin": origins[0]})),
+        (format!("origin = [\"{}\", '{pattern}']", origins[0]), json!({"origin": [origins[0], pattern]})),
+        (format!("origin = '{pattern}'"), json!({"origin": pattern})),
+        ("origin = []".to_owned(), json!({"origin": []})),
+        (
+            "methods = [\"GET\", \"POST\"], max_age = \"0s\"".to_owned(),
+            json!({"methods": ["GET", "POST"], "maxAge": 0}),
+        ),
+        ("methods = \"GET\", max_age = \"10m\"".to_owned(), json!({"methods": "GET", "maxAge": 600})),
+        (
+            "allowed_headers = [\"X-A\", \"X-B\"], exposed_headers = [\"X-C\", \"X-D\"]".to_owned(),
+            json!({"allowedHeaders": ["X-A", "X-B"], "exposedHeaders": ["X-C", "X-D"]}),
+        ),
+        (
+            "allowed_headers = [], exposed_headers = [], methods = []".to_owned(),
+            json!({"allowedHeaders": [], "exposedHeaders": [], "methods": []}),
+        ),
+        (
+            "allowed_headers = \"X-A\", origin = true, options_success_status = 200".to_owned(),
+            json!({"allowedHeaders": "X-A", "origin": true, "optionsSuccessStatus": 200}),
+        ),
+        ("origin = true, preflight_continue = true".to_owned(), json!({"origin": true, "preflightContinue": true})),
+    ] {
+        println!("{ours}");
+        let config = format!("[socketio]\ncors = {{ {ours} }}\n");
+        // What differs in a preflight's usual answer does not in these.
+        let other = ours.contains("options_success_status") || ours.contains("preflight_continue");
+        let cases = if other { cases::OTHER_PREFLIGHT } else { cases::CROSS_ORIGIN };
+        compare(&config, &json!({"cors": official}), cases);
+    }
+}

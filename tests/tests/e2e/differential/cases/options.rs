@@ -65,6 +65,12 @@ pub const CROSS_ORIGIN: &[Case] = &[
     }),
 ];
 
+/// With a preflight that is not answered with 204.
+pub const OTHER_PREFLIGHT: &[Case] = &[
+    ("other preflight", |talk| cross_origin(talk, "OPTIONS", "EIO=4&transport=polling")),
+    ("other preflight: get", |talk| cross_origin(talk, "GET", "EIO=4&transport=polling")),
+];
+
 /// With one transport.
 pub const TRANSPORTS: &[Case] = &[
     ("transports: handshake", |talk| talk.handshake()),
