@@ -26,6 +26,7 @@ pub struct FrameCounter {
     have: usize,
     left: u64,
     opcode: u8,
+    compressed: bool,
     start: [u8; 2],
     start_have: usize,
 }
@@ -34,6 +35,8 @@ pub struct FrameCounter {
 pub struct Seen {
     /// The opcode of the frame's header.
     pub opcode: u8,
+    /// Whether its payload is compressed.
+    pub compressed: bool,
     /// How its payload begins.
     pub start: [u8; 2],
 }
@@ -53,7 +56,7 @@ impl FrameCounter {
                 if self.left > 0 {
                     return;
                 }
-                seen(Seen { opcode: self.opcode, start: self.start });
+                seen(Seen { opcode: self.opcode, compressed: self.compressed, start: self.start });
                 self.have = 0;
             }
             let Some((&byte, rest)) = bytes.split_first() else { return };
@@ -62,11 +65,12 @@ impl FrameCounter {
             bytes = rest;
             if let Some(length) = self.payload_length() {
                 self.opcode = self.header[0] & 15;
+                self.compressed = self.header[0] & 0x40 != 0;
                 self.start = [0; 2];
                 self.start_have = 0;
                 self.left = length;
                 if length == 0 {
-                    seen(Seen { opcode: self.opcode, start: [0; 2] });
+                    seen(Seen { opcode: self.opcode, compressed: self.compressed, start: [0; 2] });
                     self.have = 0;
                 }
             }

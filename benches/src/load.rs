@@ -24,6 +24,8 @@ pub struct Load {
     open: usize,
     delivered: u64,
     sample: Option<Vec<u8>>,
+    /// A header that each client sends with its handshake.
+    header: &'static str,
 }
 
 struct Client {
@@ -52,7 +54,15 @@ impl Load {
             open: 0,
             delivered: 0,
             sample: None,
+            header: "",
         })
+    }
+
+    /// No clients yet; those to come offer compression if `deflate`.
+    pub fn offering(deflate: bool) -> io::Result<Load> {
+        let header =
+            if deflate { "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" } else { "" };
+        Ok(Load { header, ..Load::new()? })
     }
 
     /// Connects `count` more clients to the addresses by turns and waits until each has its socket; `room_of` tells the place in a room that a
@@ -74,8 +84,9 @@ impl Load {
                 self.poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
                 let request = format!(
                     "GET /socket.io/?EIO=4&transport=websocket&room={} HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\n\
-                     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-                    room_of(index)
+                     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{}\r\n",
+                    room_of(index),
+                    self.header,
                 );
                 self.clients.push(Client {
                     stream,
@@ -198,6 +209,8 @@ impl Client {
         }
         let mut pings = 0;
         self.frames.feed(bytes, |seen| match (seen.opcode, seen.start) {
+            // Nothing but events is long enough.
+            (1, _) if seen.compressed => taken.delivered += 1,
             (1, [b'4', b'0']) => taken.opened = true,
             (1, [b'4', b'2']) => taken.delivered += 1,
             (1, [b'2', _]) => pings += 1,

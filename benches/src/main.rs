@@ -5,7 +5,7 @@ use std::{io, process::ExitCode, time::Duration};
 use clap::Parser;
 use roomd_benches::{
     scenario::{
-        connect,
+        connect, deflate,
         fanout::{self, Offer},
         memory, typed,
     },
@@ -16,7 +16,7 @@ use roomd_benches::{
 #[derive(Parser)]
 struct Arguments {
     /// What to measure; all by default.
-    #[arg(value_parser = ["fanout", "typed", "memory", "connect"])]
+    #[arg(value_parser = ["fanout", "typed", "memory", "connect", "deflate"])]
     only: Vec<String>,
     /// Clients of the fan-out.
     #[arg(long, default_value_t = 1000)]
@@ -59,7 +59,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
     }
     if wanted("memory") {
         let server = Server::roomd(arguments.workers)?;
-        let memory = memory::measure(&server, &arguments.connections)?;
+        let memory = memory::measure(&server, &arguments.connections, false)?;
         println!("\nmemory (PSS over all processes) per idle WebSocket");
         for (connections, bytes) in memory.at {
             println!("{connections:>8} connections {:>8.2} KiB", bytes / 1024.0);
@@ -72,6 +72,9 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         let single = connect::measure(&Server::single()?, 1000, 20)?.as_secs_f64() * 1e6;
         println!("through the balancer {cluster:>8.1} us");
         println!("to a single worker   {single:>8.1} us   ratio {:.2}", cluster / single.max(1e-9));
+    }
+    if wanted("deflate") {
+        deflate::run(arguments.workers, arguments.clients, &arguments.rooms, Duration::from_secs(arguments.seconds))?;
     }
     Ok(())
 }

@@ -19,21 +19,26 @@ pub struct Server {
 impl Server {
     /// A roomd cluster with the embedded bus and the built-in chat; ready to serve when this returns.
     pub fn roomd(workers: u16) -> io::Result<Server> {
-        Server::cluster("roomd", workers)
+        Server::cluster("roomd", workers, "")
+    }
+
+    /// The same that compresses messages.
+    pub fn compressing(workers: u16) -> io::Result<Server> {
+        Server::cluster("roomd", workers, "per_message_deflate = true\n")
     }
 
     /// The same with the application that says the same in two ways.
     pub fn two_ways(workers: u16) -> io::Result<Server> {
-        Server::cluster("two_ways", workers)
+        Server::cluster("two_ways", workers, "")
     }
 
-    fn cluster(program: &str, workers: u16) -> io::Result<Server> {
+    fn cluster(program: &str, workers: u16, options: &str) -> io::Result<Server> {
         let folder = tempfile::tempdir()?;
         let control = folder.path().join("control.sock");
         let config = folder.path().join("cluster.toml");
         let address = free_address()?;
         let admin = free_address()?;
-        std::fs::write(&config, "[socketio]\nping_interval = \"10m\"\n")?;
+        std::fs::write(&config, format!("[socketio]\nping_interval = \"10m\"\n{options}"))?;
         let log = std::fs::File::create(folder.path().join("log"))?;
         let binary = beside_this(program)?;
         let mut child = Command::new(&binary)

@@ -48,7 +48,11 @@ pub struct Rooms {
 impl Rooms {
     /// Connects clients and puts them into rooms.
     pub fn join(server: &Server, clients: usize, size: usize) -> io::Result<Rooms> {
-        let mut load = Load::new()?;
+        Rooms::join_with(Load::new()?, server, clients, size)
+    }
+
+    /// The same with clients that may offer something.
+    pub fn join_with(mut load: Load, server: &Server, clients: usize, size: usize) -> io::Result<Rooms> {
         let room_of = |client: usize| client / size;
         load.connect(server.addresses(), clients, room_of)?;
         for client in (0..clients).filter(|_| server.joins_by_event()) {

@@ -15,15 +15,15 @@ pub struct Memory {
     pub after_churn: f64,
 }
 
-/// Opens connections step by step, then closes all and opens them again a few times.
-pub fn measure(server: &Server, steps: &[usize]) -> io::Result<Memory> {
+/// Opens connections step by step, which offer compression if `deflate`, then closes all and opens them again a few times.
+pub fn measure(server: &Server, steps: &[usize], deflate: bool) -> io::Result<Memory> {
     let pids = server.pids();
     let empty = process::pss_bytes(&pids)?;
     let per_connection = |connections: usize| -> io::Result<f64> {
         Ok(process::pss_bytes(&pids)?.saturating_sub(empty) as f64 / connections as f64)
     };
     let mut at = Vec::new();
-    let mut load = Load::new()?;
+    let mut load = Load::offering(deflate)?;
     for &connections in steps {
         load.connect(server.addresses(), connections - load.len(), |client| client)?;
         load.settle()?;
@@ -32,7 +32,7 @@ pub fn measure(server: &Server, steps: &[usize]) -> io::Result<Memory> {
     let most = load.len();
     for _ in 0..3 {
         drop(load);
-        load = Load::new()?;
+        load = Load::offering(deflate)?;
         load.connect(server.addresses(), most, |client| client)?;
     }
     // The workers give memory back some seconds after many clients have left.

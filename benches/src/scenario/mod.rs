@@ -1,6 +1,7 @@
 //! What is measured.
 
 pub mod connect;
+pub mod deflate;
 pub mod fanout;
 pub mod memory;
 pub mod typed;
