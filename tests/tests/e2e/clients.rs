@@ -85,6 +85,16 @@ fn every_client_gets_what_it_expects_and_comes_back() {
     assert!(!cluster.log().contains("panicked"));
 }
 
+#[test]
+fn every_client_gets_what_it_expects_where_all_messages_are_compressed() {
+    let config = "[socketio]\nping_interval = \"5s\"\nper_message_deflate = { threshold = \"0B\" }\n";
+    let cluster = Cluster::build(2).program("test_app").config(config).start();
+    ask_all(&mut programs(), &json!({"do": "expect", "url": cluster.url(), "apart": true}), |which, held| {
+        assert_eq!(*held, json!(EXPECTATIONS), "{which}");
+    });
+    assert!(!cluster.log().contains("panicked"));
+}
+
 /// The official server with the test application, and its address.
 fn official() -> (Node, SocketAddr) {
     let mut server = Node::start("echo.mjs", &[r#"{"pingInterval": 5000}"#]);

@@ -8,6 +8,7 @@ mod chaos;
 mod chat;
 mod cli;
 mod clients;
+mod deflate;
 mod differential;
 mod emit;
 mod examples;

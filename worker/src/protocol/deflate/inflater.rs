@@ -125,8 +125,8 @@ mod tests {
 
     #[test]
     fn a_bomb_is_stopped_at_the_limit() {
-        let bomb = deflated(&vec![0; 50_000_000]);
-        assert!(bomb.len() < 60_000);
+        let bomb = deflated(&vec![0; 10_000_000]);
+        assert!(bomb.len() < 15_000);
         let mut inflater = Inflater::default();
         assert_eq!(inflater.inflate(&bomb, 1_000_000), Err(InflateError::TooLarge));
         assert!(inflater.output.capacity() <= 1_100_000, "{}", inflater.output.capacity());
