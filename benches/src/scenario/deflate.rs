@@ -59,9 +59,10 @@ pub fn run(workers: u16, clients: usize, rooms: &[usize], time: Duration) -> io:
         );
     }
     println!("\nmemory (PSS over all processes) per idle WebSocket, {CONNECTIONS} connections");
-    for (name, server) in [("plain", Server::roomd(workers)?), ("compressed", Server::compressing(workers)?)] {
+    for compressed in [false, true] {
+        let server = if compressed { Server::compressing(workers)? } else { Server::roomd(workers)? };
         let memory = memory::measure(&server, &[CONNECTIONS], true)?;
-        println!("{name:>12} {:>8.2} KiB", memory.at[0].1 / 1024.0);
+        println!("{:>12} {:>8.2} KiB", if compressed { "compressed" } else { "plain" }, memory.at[0].1 / 1024.0);
     }
     Ok(())
 }
