@@ -91,6 +91,9 @@ pub struct WorkerStatus {
     pub retry_in_s: Option<f64>,
     /// How the slot's last dead worker died.
     pub last_death: Option<Death>,
+    /// The handler that keeps it from all else, if one has for long.
+    #[serde(default)]
+    pub busy_with: Option<String>,
     /// Whether its own test message over the bus came back; none before its first report.
     pub bus_up: Option<bool>,
     /// Why it did not.
@@ -340,6 +343,7 @@ pub(crate) fn sample() -> Status {
         rss_bytes: 5 * 1024 * 1024,
         retry_in_s: None,
         last_death: None,
+        busy_with: None,
         bus_up: Some(true),
         bus_reason: None,
         counters: WorkerCounters { events_in: 5, packets_out: 50, ..WorkerCounters::default() },

@@ -76,6 +76,8 @@ pub struct Worker {
     pub last_words: Rc<RefCell<LastWords>>,
     /// Whether it was sent its configuration.
     pub greeted: Cell<bool>,
+    /// The handler that keeps it from answering, as it told.
+    pub busy_with: RefCell<Option<String>>,
     /// Streams that wait until its socket has room; each holds this.
     streams_waiting: Rc<()>,
     /// Whether the log was told that this worker is without the bus while others have it.
@@ -113,8 +115,8 @@ impl Program {
         ];
         let reader = spawn_local(read_link(id, link.clone(), balancer.clone(), events.clone()));
         spawn_local(await_end(id, child, reader, output.into_iter().flatten().collect(), events.clone()));
-        let (stats, greeted, told_without_bus, streams_waiting) = Default::default();
-        Ok(Worker { pid, link, stats, last_words, greeted, told_without_bus, streams_waiting })
+        let (stats, greeted, told_without_bus, busy_with, streams_waiting) = Default::default();
+        Ok(Worker { pid, link, stats, last_words, greeted, told_without_bus, busy_with, streams_waiting })
     }
 }
 

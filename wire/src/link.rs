@@ -105,6 +105,15 @@ impl LinkError {
     }
 }
 
+/// Sends a message from outside of a runtime, where a thread has no [`Link`] but its socket, if that is possible without waiting. The
+/// socket is one that a link uses: each packet is sent as a whole.
+///
+/// # Errors
+/// Where the message is too large, the other side's buffer is full, or the system refuses.
+pub fn send_now<M: Serialize>(socket: BorrowedFd<'_>, message: &M) -> Result<(), LinkError> {
+    Ok(send_packet(socket, &encode(message)?, &[])?)
+}
+
 fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>, LinkError> {
     let packet = rmp_serde::to_vec_named(message)?;
     if packet.len() > MAX_MESSAGE_BYTES {

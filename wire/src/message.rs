@@ -146,6 +146,11 @@ pub enum ToSupervisor {
         /// As asked.
         nonce: u64,
     },
+    /// A handler of the application's has kept the event loop for long, and still does.
+    Busy {
+        /// Which: its event or kind, and its namespace.
+        handler: String,
+    },
     /// How the worker does, once a second.
     Stats(Box<WorkerStats>),
 }

@@ -19,6 +19,7 @@ mod memory;
 pub mod page;
 pub mod protocol;
 pub mod run;
+mod running;
 #[cfg(test)]
 mod seeds;
 pub mod socketio;

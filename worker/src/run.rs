@@ -26,6 +26,7 @@ use crate::{
     bus::LocalFuture,
     control::{Outbox, WorkerLink},
     engine::{Engine, HttpService, Incoming, SessionHandler},
+    running,
 };
 
 /// How often the supervisor hears how this worker does.
@@ -97,6 +98,7 @@ pub fn run(assemble: impl AsyncFnOnce(Setup<'_>) -> Result<Layers, String>) -> E
     continue_when_orphaned();
     let result = take_control_socket().map_err(StartError::ControlSocket).and_then(|socket| {
         end_when_orphaned(&socket).map_err(StartError::ControlSocket)?;
+        running::watch(&socket).map_err(StartError::ControlSocket)?;
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
         LocalSet::new().block_on(&runtime, work(socket, assemble))

@@ -46,6 +46,10 @@ pub fn table(status: &Status) -> String {
     // A slot's last death is told once, however many workers of the slot still drain.
     let mut told = None;
     for worker in &status.workers {
+        if let Some(handler) = &worker.busy_with {
+            let handler = printable(handler);
+            line(&mut out, format_args!("\nslot {}: blocked by the handler of {handler}", worker.slot));
+        }
         if let Some(death) = &worker.last_death
             && told.replace(worker.slot) != Some(worker.slot)
         {
@@ -60,6 +64,7 @@ fn row(worker: &WorkerStatus) -> [String; 10] {
     let if_lives = |text: String| if lives { text } else { "-".into() };
     let state = match (worker.state, worker.retry_in_s) {
         (WorkerState::Backoff, Some(seconds)) => format!("backoff, {}", duration(seconds)),
+        (state, _) if worker.busy_with.is_some() => format!("{state}, blocked"),
         (state, _) if worker.bus_up == Some(false) => format!("{state}, no bus"),
         (state, _) => state.to_string(),
     };

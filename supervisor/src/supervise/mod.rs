@@ -250,6 +250,10 @@ impl Supervisor {
         let Some((cause, detail)) = death else {
             return tracing::info!(worker = %id, pid = worker.pid, "ended as asked");
         };
+        let detail = match worker.busy_with.take() {
+            Some(handler) if cause == DeathCause::Hang => format!("{detail}, busy with the handler of {handler}"),
+            _ => detail,
+        };
         let last_words = worker.last_words.borrow();
         tracing::error!(worker = %id, pid = worker.pid, %cause, %detail, last_words = last_words.telling(), "died");
         self.remember_death(id, worker.pid, cause, detail, last_words.lines());
@@ -290,7 +294,17 @@ impl Supervisor {
                 self.appoint(leader);
             }
             ToSupervisor::Failed { reason } => self.fleet.handle(id, RunEvent::Failed(reason), now),
-            ToSupervisor::Pong { .. } => self.fleet.handle(id, RunEvent::Pong, now),
+            ToSupervisor::Pong { .. } => {
+                if let Some(worker) = self.workers.get(&id) {
+                    worker.busy_with.take();
+                }
+                self.fleet.handle(id, RunEvent::Pong, now);
+            }
+            ToSupervisor::Busy { handler } => {
+                if let Some(worker) = self.workers.get(&id) {
+                    worker.busy_with.replace(Some(handler));
+                }
+            }
             ToSupervisor::Stats(stats) => {
                 if let Some(worker) = self.workers.get(&id) {
                     self.bus.note_worker(id, &stats.bus, &worker.told_without_bus);

@@ -65,6 +65,7 @@ impl Supervisor {
             rss_bytes: worker.and_then(Worker::rss_bytes).unwrap_or(0),
             retry_in_s: slot.restart_at().map(|at| at.saturating_duration_since(now).as_secs_f64()),
             last_death,
+            busy_with: worker.and_then(|worker| worker.busy_with.borrow().clone()),
             // Before its first report there is none: a worker that has reported has a reason or is up.
             bus_up: (stats.bus.up || !stats.bus.reason.is_empty()).then_some(stats.bus.up),
             bus_reason: Some(stats.bus.reason).filter(|reason| !reason.is_empty()),

@@ -52,6 +52,7 @@ fn app() -> App {
         .namespace("/test", |namespace| {
             namespace
                 .use_middleware(move |socket: Socket, Auth(auth): Auth<Value>| doorkeeper(socket, auth, door.clone()))
+                .on("block", async |Args(ms): Args<u64>| std::thread::sleep(Duration::from_millis(ms)))
                 .on("open the door", move |ack: Ack| {
                     opened.notify_waiters();
                     async move { ack.send(true).unwrap() }

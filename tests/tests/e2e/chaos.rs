@@ -57,6 +57,31 @@ fn a_worker_that_hangs_is_killed_and_replaced() {
 }
 
 #[test]
+fn a_handler_that_blocks_its_worker_is_named() {
+    let cluster = Cluster::build(1).program("test_app").config("[cluster]\nhang_timeout = \"2s\"\n").start();
+    let mut node = Node::start("clients.mjs", &[]);
+    node.connect("a", &format!("{}/test", cluster.url()), json!({"transports": ["websocket"]}));
+    let old = pid(&cluster, 0);
+    let handler = "\"block\" in namespace /test";
+    // One that returns in time costs a line in the log.
+    node.emit("a", "block", json!([1200]));
+    eventually("the log names it", || {
+        let log = cluster.log();
+        log.lines().any(|line| line.contains("blocks the worker") && line.contains("namespace /test")).then_some(())
+    });
+    cluster.eventually("it is named for as long as it blocks", |status| {
+        status["workers"][0]["busy_with"].is_null().then_some(())
+    });
+    assert_eq!(pid(&cluster, 0), old);
+    node.emit("a", "block", json!([60_000]));
+    cluster.eventually("the status names it", |status| (status["workers"][0]["busy_with"] == handler).then_some(()));
+    await_replacement(&cluster, 0, old);
+    let death = cluster.worker(0)["last_death"].clone();
+    assert_eq!(death["cause"], "hang");
+    assert_eq!(death["detail"], format!("no answer for 2s, busy with the handler of {handler}"));
+}
+
+#[test]
 fn a_dead_supervisor_leaves_no_orphan() {
     let mut cluster = Cluster::start(3);
     let pids = cluster.worker_pids();

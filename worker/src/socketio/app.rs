@@ -18,7 +18,10 @@ use super::{
     room_events::RoomHandlers,
     states::States,
 };
-use crate::engine::{BoxError, HttpService};
+use crate::{
+    engine::{BoxError, HttpService},
+    running,
+};
 
 /// An application: its namespaces. Built once in each worker, before any client comes; handlers belong to a namespace and
 /// never to a client, so that a session can be served by another process.
@@ -116,7 +119,8 @@ impl App {
     #[must_use]
     pub fn namespace(mut self, name: &str, declare: impl FnOnce(Namespace) -> Namespace) -> Self {
         let name = full_name(name).into_owned();
-        let namespace = declare(self.namespaces.remove(&name).unwrap_or_default());
+        let namespace = self.namespaces.remove(&name).unwrap_or_default();
+        let namespace = running::declaring(&name, || declare(namespace));
         self.namespaces.insert(name, namespace);
         self
     }
@@ -146,7 +150,7 @@ impl App {
     /// ```
     #[must_use]
     pub fn namespace_matching(mut self, pattern: &str, declare: impl FnOnce(Namespace) -> Namespace) -> Self {
-        let handlers = declare(Namespace::default()).into();
+        let handlers = running::declaring(pattern, || declare(Namespace::default())).into();
         match Regex::new(pattern) {
             Ok(pattern) => self.parents.push(Parent { rule: Rule::Matching(pattern), handlers }),
             Err(error) => {
@@ -184,7 +188,7 @@ impl App {
     where
         H::Output: Verdict,
     {
-        let handlers = declare(Namespace::default()).into();
+        let handlers = running::declaring("of a function", || declare(Namespace::default())).into();
         self.needs.push(Need { handler: "namespace_when".to_owned(), missing: H::missing });
         self.parents.push(Parent { rule: Rule::When(erase_verdict("namespace", is)), handlers });
         self
@@ -232,7 +236,7 @@ impl App {
         H::Output: Outcome,
     {
         self.needs.push(Need { handler: "start".to_owned(), missing: H::missing });
-        self.start.push(erase_outcome(handler));
+        self.start.push(erase_outcome("start", handler));
         self
     }
 
@@ -258,7 +262,7 @@ impl App {
         H::Output: Outcome,
     {
         self.needs.push(Need { handler: "once_per_host".to_owned(), missing: H::missing });
-        self.once.push(erase_outcome(task));
+        self.once.push(erase_outcome("once_per_host", task));
         self
     }
 
@@ -320,7 +324,7 @@ impl Namespace {
         H: Handler<OnConnecting, A, Output = Result<(), ConnectError>>,
     {
         self.needs("middleware", H::missing);
-        self.middlewares.push(erase(middleware));
+        self.middlewares.push(erase("middleware", middleware));
         self
     }
 
@@ -405,7 +409,7 @@ impl Namespace {
         H::Output: Outcome,
     {
         self.needs("packet middleware", H::missing);
-        self.packets.push(erase_outcome(middleware));
+        self.packets.push(erase_outcome("packet middleware", middleware));
         self
     }
 

@@ -7,6 +7,7 @@ use super::{
     call::{Call, Kind},
     states::States,
 };
+use crate::running;
 
 /// A handler's work. It is polled once at once, so that what it does before it first waits happens in the order of the events.
 pub(super) type Work<O = ()> = Pin<Box<dyn Future<Output = O>>>;
@@ -97,11 +98,11 @@ handlers!(A B C D E G H I);
 pub(super) type Erased<K, O = ()> = Rc<dyn Fn(&<K as Kind>::Call<'_>) -> Result<Work<O>, Rejection>>;
 
 /// Forgets a handler's type, but not what it returns.
-pub(super) fn erase<K: Kind, A: 'static, H: Handler<K, A>>(handler: H) -> Erased<K, H::Output> {
-    let handler = Rc::new(handler);
+pub(super) fn erase<K: Kind, A: 'static, H: Handler<K, A>>(what: &str, handler: H) -> Erased<K, H::Output> {
+    let (handler, id) = (Rc::new(handler), running::declare(what));
     Rc::new(move |call| {
         let arguments = H::arguments(call)?;
-        Ok(Box::pin(handler.clone().call(arguments)))
+        Ok(Box::pin(running::noted(id, handler.clone().call(arguments))))
     })
 }
 
@@ -110,12 +111,12 @@ pub(super) fn erase_logged<K: Kind, A: 'static, H: Handler<K, A>>(what: &str, ha
 where
     H::Output: Outcome,
 {
-    let (handler, what): (_, Rc<str>) = (Rc::new(handler), what.into());
+    let (handler, id, what): (_, _, Rc<str>) = (Rc::new(handler), running::declare(what), what.into());
     Rc::new(move |call| {
         let arguments = H::arguments(call)?;
         let (handler, what, failures) = (handler.clone(), what.clone(), call.io().0.failures.clone());
         Ok(Box::pin(async move {
-            if let Some(error) = handler.call(arguments).await.error() {
+            if let Some(error) = running::noted(id, handler.call(arguments)).await.error() {
                 failures.note_error(&what, &error);
             }
         }))
@@ -127,12 +128,12 @@ pub(super) fn erase_verdict<K: Kind, A: 'static, H: Handler<K, A>>(what: &'stati
 where
     H::Output: Verdict,
 {
-    let handler = Rc::new(handler);
+    let (handler, id) = (Rc::new(handler), running::declare(what));
     Rc::new(move |call| {
         let arguments = H::arguments(call)?;
         let (handler, failures) = (handler.clone(), call.io().0.failures.clone());
         Ok(Box::pin(async move {
-            handler.call(arguments).await.verdict().unwrap_or_else(|error| {
+            running::noted(id, handler.call(arguments)).await.verdict().unwrap_or_else(|error| {
                 failures.note_error(what, &error);
                 false
             })
@@ -141,14 +142,14 @@ where
 }
 
 /// Forgets a handler's type; what comes out is its error.
-pub(super) fn erase_outcome<K: Kind, A: 'static, H: Handler<K, A>>(handler: H) -> Erased<K, Option<String>>
+pub(super) fn erase_outcome<K: Kind, A: 'static, H: Handler<K, A>>(what: &str, handler: H) -> Erased<K, Option<String>>
 where
     H::Output: Outcome,
 {
-    let handler = Rc::new(handler);
+    let (handler, id) = (Rc::new(handler), running::declare(what));
     Rc::new(move |call| {
         let arguments = H::arguments(call)?;
         let handler = handler.clone();
-        Ok(Box::pin(async move { handler.call(arguments).await.error() }))
+        Ok(Box::pin(async move { running::noted(id, handler.call(arguments)).await.error() }))
     })
 }

@@ -97,7 +97,7 @@ impl App {
         H: Handler<OnRequest, A, Output = Result<(), Refusal>>,
     {
         self.need("allow_request", H::missing);
-        self.http_hooks.allow_request = Some(erase(handler));
+        self.http_hooks.allow_request = Some(erase("allow_request", handler));
         self
     }
 
