@@ -21,6 +21,7 @@ pub struct Answer {
     pub status: u16,
     /// Names in lower case, in the order they came.
     pub headers: Vec<(String, String)>,
+    /// As it was before it was compressed, if it was.
     pub body: String,
 }
 
@@ -116,6 +117,11 @@ impl Connection {
             while self.read() {}
             std::mem::take(&mut self.buffer)
         };
+        let body = match answer.header("content-encoding") {
+            Some("gzip") => decoded(flate2::read::GzDecoder::new(&*body)),
+            Some("deflate") => decoded(flate2::read::ZlibDecoder::new(&*body)),
+            _ => body,
+        };
         answer.body = String::from_utf8_lossy(&body).into_owned();
         Some(answer)
     }
@@ -184,6 +190,12 @@ impl Connection {
         while self.read() {}
         std::mem::take(&mut self.buffer)
     }
+}
+
+fn decoded(mut body: impl Read) -> Vec<u8> {
+    let mut plain = Vec::new();
+    body.read_to_end(&mut plain).unwrap();
+    plain
 }
 
 /// RFC 9112 6.3: such an answer ends with its head, whatever its headers say.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    http_options::{CookieConfig, CorsConfig, Transports},
+    http_options::{CookieConfig, CorsConfig, HttpCompression, Transports},
     message::WorkerId,
 };
 
@@ -61,6 +61,8 @@ pub struct SocketIoConfig {
     pub allow_upgrades: bool,
     /// The cookie of a session that begins by polling, if one is set.
     pub cookie: Option<CookieConfig>,
+    /// Compression of what polls are answered with, if there is any.
+    pub http_compression: Option<HttpCompression>,
     /// Whether a child namespace ends with its last socket.
     #[serde(default = "cleanup_if_not_said")]
     pub cleanup_empty_child_namespaces: bool,
@@ -105,6 +107,7 @@ impl Default for SocketIoConfig {
             transports: Transports::default(),
             allow_upgrades: true,
             cookie: None,
+            http_compression: Some(HttpCompression::default()),
             per_message_deflate: None,
             cleanup_empty_child_namespaces: true,
         }

@@ -18,6 +18,20 @@ impl Default for Transports {
     }
 }
 
+/// Compression of what polls are answered with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HttpCompression {
+    /// The shortest payload that is compressed, in bytes.
+    pub threshold_bytes: u64,
+}
+
+impl Default for HttpCompression {
+    /// The official server's default.
+    fn default() -> Self {
+        HttpCompression { threshold_bytes: 1024 }
+    }
+}
+
 /// A cookie with the session's id, set when a session begins by polling. The server never reads it: it is for load balancers.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CookieConfig {

@@ -33,7 +33,7 @@ mod readiness;
 mod sid;
 
 pub use config::{BusConfig, PerMessageDeflate, SocketIoConfig, WorkerConfig};
-pub use http_options::{CookieConfig, CorsConfig, CorsOrigin, SameSite, Transports};
+pub use http_options::{CookieConfig, CorsConfig, CorsOrigin, HttpCompression, SameSite, Transports};
 pub use link::{Link, LinkError, MAX_DESCRIPTORS, MAX_MESSAGE_BYTES, send_now};
 pub use message::{
     BusHealth, ConnectionId, Generation, PROTOCOL_VERSION, PeerAddress, Slot, ToSupervisor, ToWorker, WorkerCounters,

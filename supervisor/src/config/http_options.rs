@@ -2,14 +2,19 @@
 
 use std::{fmt, ops::Range};
 
-use roomd_wire::{CookieConfig, SameSite, SocketIoConfig, Transports};
+use roomd_wire::{CookieConfig, HttpCompression, SameSite, SocketIoConfig, Transports};
 use serde::{
     Deserialize, Deserializer,
     de::{self, value::MapAccessDeserializer},
 };
 use toml::Spanned;
 
-use super::{problem::Problem, section::Section, units::WithUnit, values::OneOrMany};
+use super::{
+    problem::Problem,
+    section::Section,
+    units::{Bytes, WithUnit},
+    values::OneOrMany,
+};
 
 /// What the file says of them.
 #[derive(Default, Debug)]
@@ -19,6 +24,7 @@ pub struct HttpOptions {
     pub transports: Option<Spanned<OneOrMany>>,
     pub allow_upgrades: Option<Spanned<bool>>,
     pub cookie: Option<Spanned<Cookie>>,
+    pub http_compression: Option<Spanned<Compression>>,
 }
 
 /// `cookie`
@@ -48,6 +54,23 @@ pub struct CookieTable {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct SameSiteOption(Option<SameSite>);
 
+/// `http_compression`
+#[derive(Clone, PartialEq, Debug)]
+pub enum Compression {
+    /// `false`
+    Off,
+    /// `true` or a table.
+    On(CompressionTable),
+}
+
+/// `http_compression` as a table.
+#[derive(Clone, PartialEq, Default, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // the keys are explained in cluster.toml
+pub struct CompressionTable {
+    pub threshold: Option<Bytes>,
+}
+
 impl HttpOptions {
     /// Takes the keys out of `[socketio]`.
     pub fn take(section: &mut Section<'_>, problems: &mut Vec<Problem>) -> HttpOptions {
@@ -56,6 +79,7 @@ impl HttpOptions {
             transports: section.take("transports", problems),
             allow_upgrades: section.take("allow_upgrades", problems),
             cookie: section.take("cookie", problems),
+            http_compression: section.take("http_compression", problems),
         }
     }
 
@@ -69,6 +93,15 @@ impl HttpOptions {
         }
         if let Some(allowed) = self.allow_upgrades {
             config.allow_upgrades = allowed.into_inner();
+        }
+        if let Some(compression) = self.http_compression {
+            config.http_compression = match compression.into_inner() {
+                Compression::Off => None,
+                Compression::On(CompressionTable { threshold: Some(Bytes(threshold_bytes)) }) => {
+                    Some(HttpCompression { threshold_bytes })
+                }
+                Compression::On(CompressionTable { threshold: None }) => Some(HttpCompression::default()),
+            };
         }
         if let Some(cookie) = self.cookie {
             let span = cookie.span();
@@ -155,6 +188,25 @@ impl<'de> Deserialize<'de> for Cookie {
             }
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Cookie, A::Error> {
                 CookieTable::deserialize(MapAccessDeserializer::new(map)).map(|table| Cookie::On(Box::new(table)))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Compression {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Compression;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(r#"true, false, or a table such as { threshold = "1KiB" }"#)
+            }
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<Compression, E> {
+                Ok(if on { Compression::On(CompressionTable::default()) } else { Compression::Off })
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Compression, A::Error> {
+                CompressionTable::deserialize(MapAccessDeserializer::new(map)).map(Compression::On)
             }
         }
         deserializer.deserialize_any(Visitor)

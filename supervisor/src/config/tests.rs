@@ -101,7 +101,14 @@ fn the_shipped_file_has_every_key_there_is() {
         max_queue: Some(_),
         cors_origins: Some(_),
         cors: Some(_),
-        http: HttpOptions { add_trailing_slash: Some(_), transports: Some(_), allow_upgrades: Some(_), cookie: Some(_) },
+        http:
+            HttpOptions {
+                add_trailing_slash: Some(_),
+                transports: Some(_),
+                allow_upgrades: Some(_),
+                cookie: Some(_),
+                http_compression: Some(_),
+            },
         per_message_deflate: Some(_),
         cleanup_empty_child_namespaces: Some(_),
     } = socketio
@@ -238,6 +245,7 @@ fn each_mistake_has_its_message() {
         ("[socketio]\ntransports = []", "2:14: `transports` is an empty list", "\"polling\""),
         ("[socketio]\ntransports = [\"polling\", \"webtransport\"]", "2:26: `transports` cannot hold", "\"websocket\""),
         ("[socketio]\nallow_upgrades = 1", "2:18: `allow_upgrades`", "boolean"),
+        ("[socketio]\nhttp_compression = 1", "2:20: `http_compression` cannot be integer `1`", "= give true"),
         ("[socketio]\ncookie = 1", "2:10: `cookie` cannot be integer `1`", "= give true, a name"),
         ("[socketio]\ncookie = \"a b\"", "2:10: `name` of `cookie` cannot be \"a b\"", "letters, digits"),
         ("[socketio]\ncookie = { names = \"io\" }", "2:12: `cookie`", "unknown field `names`"),
@@ -510,6 +518,11 @@ fn options_of_http_are_as_the_official_server_has_them() {
         preflight_continue: true,
     };
     assert_eq!(socketio(table).cors, Some(all));
+
+    let threshold = |text: &str| socketio(text).http_compression.map(|on| on.threshold_bytes);
+    assert_eq!((threshold(""), threshold("http_compression = true")), (Some(1024), Some(1024)));
+    assert_eq!(threshold("http_compression = false"), None);
+    assert_eq!(threshold("http_compression = { threshold = \"4KiB\" }"), Some(4096));
 
     assert_eq!(socketio("cookie = false").cookie, None);
     assert_eq!(socketio("cookie = true").cookie, Some(default.clone()));

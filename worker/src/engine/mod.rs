@@ -14,6 +14,7 @@
 //! every session with something to send is written to, once. `deadlines` is one sleep for all sessions.
 
 mod body;
+mod compression;
 mod connection;
 mod cookie;
 mod cors;

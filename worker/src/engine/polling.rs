@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{CONTENT_TYPE, SET_COOKIE, USER_AGENT},
+    header::{CONTENT_ENCODING, CONTENT_TYPE, SET_COOKIE, USER_AGENT},
     request::Parts,
 };
 use http_body_util::BodyExt;
@@ -13,12 +13,14 @@ use tokio::sync::oneshot;
 
 use super::{
     body::{Reset, ResponseBody},
+    compression::Coding,
     handler::SessionKey,
     handshake::pack_handshake,
     http::{malformed, plain, success},
     server::Engine,
 };
 use crate::protocol::{
+    Encoded,
     engine_packet::{CLOSE, NOOP, packets, payload_len, payload_text, push_encoded, push_text},
     queue::Queue,
     session::{Answer, Transport},
@@ -26,12 +28,18 @@ use crate::protocol::{
 
 /// What the engine answers a poll with: the payload.
 #[derive(Debug)]
-pub(super) struct PollAnswer(Bytes);
+pub(super) struct PollAnswer {
+    payload: Bytes,
+    /// One of its packets may be compressed.
+    compress: bool,
+}
 
 impl PollAnswer {
     pub(super) fn new(answer: Answer, queue: &mut Queue) -> PollAnswer {
-        PollAnswer(match answer {
+        let mut compress = false;
+        let payload = match answer {
             Answer::Packets => {
+                compress = queue.iter().any(Encoded::may_compress);
                 let mut payload = Vec::with_capacity(queue.iter().map(payload_len).sum());
                 queue.take().iter().for_each(|packet| push_encoded(&mut payload, packet));
                 payload.into()
@@ -43,7 +51,8 @@ impl PollAnswer {
                 push_text(&mut payload, CLOSE.as_bytes());
                 payload.into()
             }
-        })
+        };
+        PollAnswer { payload, compress }
     }
 }
 
@@ -58,7 +67,8 @@ pub(super) fn open(engine: &Engine, peer: PeerAddress, head: &Parts) -> Response
     };
     let key = engine.open_session(sid, Transport::Polling, None);
     engine.tell_opened(key, pack_handshake(engine, sid, peer, head));
-    let mut response = payload(head, packet);
+    let answer = PollAnswer { payload: packet.into(), compress: true };
+    let mut response = payload(engine, head, answer);
     if let Some(cookie) = engine.0.cookie.as_ref().and_then(|cookie| cookie.value(&sid)) {
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
@@ -91,8 +101,7 @@ pub(super) async fn get(
     };
     pending.answer = None;
     // The sender is dropped without a word only with its session.
-    let PollAnswer(body) = answer.map_err(|_| Reset)?;
-    let mut response = payload(head, body);
+    let mut response = payload(engine, head, answer.map_err(|_| Reset)?);
     engine.change_headers(response.headers_mut(), peer, head, false);
     Ok(response)
 }
@@ -179,8 +188,17 @@ async fn read(body: &mut Incoming, max: usize) -> Result<Vec<u8>, NoBody> {
 }
 
 /// A payload for the client.
-fn payload(head: &Parts, body: impl Into<Bytes>) -> Response<ResponseBody> {
-    let mut response = success("text/plain; charset=UTF-8", body);
+fn payload(engine: &Engine, head: &Parts, answer: PollAnswer) -> Response<ResponseBody> {
+    let PollAnswer { payload, compress } = answer;
+    let threshold = engine.0.options.http_compression.as_ref().map(|on| on.threshold_bytes);
+    let long = compress && threshold.is_some_and(|threshold| payload.len() as u64 >= threshold);
+    let coding = if long { Coding::of(&head.headers) } else { None };
+    let mut response = success("text/plain; charset=UTF-8", payload.clone());
+    if let Some(coding) = coding {
+        // Chunked, as the official server sends it.
+        *response.body_mut() = ResponseBody::chunked(engine.0.compressor.compress(coding, &payload));
+        response.headers_mut().insert(CONTENT_ENCODING, coding.header());
+    }
     let agent = head.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
     if agent.contains(";MSIE") || agent.contains("Trident/") {
         response.headers_mut().insert("x-xss-protection", HeaderValue::from_static("0"));

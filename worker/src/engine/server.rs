@@ -11,6 +11,7 @@ use roomd_wire::{NotANetwork, Sid, SidHome, SocketIoConfig, WorkerConfig};
 use tokio::sync::Notify;
 
 use super::{
+    compression::Compressor,
     cookie::Cookie,
     cors::{Cors, NotCors},
     counters::{Counters, add},
@@ -60,6 +61,7 @@ pub(super) struct Inner {
     pub(super) home: SidHome,
     pub(super) cors: Cors,
     pub(super) cookie: Option<Cookie>,
+    pub(super) compressor: Compressor,
     /// If messages may be compressed.
     pub(super) deflate: Option<Deflate>,
     pub(super) proxies: Proxies,
@@ -108,6 +110,7 @@ impl Engine {
             settings,
             home: SidHome { host: config.host, worker: config.id },
             cors: Cors::new(options.cors.as_ref())?,
+            compressor: Compressor::default(),
             cookie: options.cookie.as_ref().map(Cookie::new),
             deflate: options.per_message_deflate.as_ref().map(Deflate::new),
             proxies: Proxies::parse(&config.trusted_proxies)?,

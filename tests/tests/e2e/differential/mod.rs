@@ -140,3 +140,11 @@ fn with_every_option_of_the_cors_package() {
         compare(&config, &json!({"cors": official}), cases);
     }
 }
+
+#[test]
+fn with_compressed_polls() {
+    compare("", &json!({}), cases::COMPRESSION);
+    compare("[socketio]\nhttp_compression = false\n", &json!({"httpCompression": false}), cases::COMPRESSION);
+    let options = json!({"httpCompression": {"threshold": 0}});
+    compare("[socketio]\nhttp_compression = { threshold = \"0B\" }\n", &options, cases::COMPRESSION);
+}

@@ -13,7 +13,7 @@ mod upgrade;
 mod websocket;
 
 pub use deflate::CASES as DEFLATE;
-pub use options::{COOKIE, CROSS_ORIGIN, OTHER_PREFLIGHT, PATH, QUICK, TRANSPORTS, UNTOLD};
+pub use options::{COMPRESSION, COOKIE, CROSS_ORIGIN, OTHER_PREFLIGHT, PATH, QUICK, TRANSPORTS, UNTOLD};
 
 use super::recorder::Recorder;
 

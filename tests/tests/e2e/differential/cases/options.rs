@@ -105,6 +105,30 @@ pub const UNTOLD: &[Case] = &[
     }),
 ];
 
+/// Compression of what polls are answered with.
+pub const COMPRESSION: &[Case] = &[
+    ("compression: none asked for", |talk| accepting(talk, 2000, "")),
+    ("compression: gzip", |talk| accepting(talk, 2000, "gzip, deflate, br, zstd")),
+    ("compression: deflate", |talk| accepting(talk, 2000, "br, gzip;q=0.5, deflate")),
+    ("compression: br alone", |talk| accepting(talk, 2000, "br")),
+    ("compression: refused", |talk| accepting(talk, 2000, "gzip;q=0, *;q=0")),
+    ("compression: short", |talk| accepting(talk, 1000, "gzip")),
+    ("compression: just long enough", |talk| {
+        // The echo is 42["a","…"].
+        accepting(talk, 1024 - 10, "gzip");
+        accepting(talk, 1023 - 10, "gzip");
+    }),
+    ("compression: large", |talk| accepting(talk, 900_000, "gzip")),
+];
+
+/// An echo of a text of so many letters, polled by a client that accepts these codings.
+fn accepting(talk: &mut Recorder, letters: usize, codings: &str) {
+    talk.connected();
+    talk.post(SESSION, &format!("42[\"a\",\"{}\"]", "x".repeat(letters)));
+    let header = if codings.is_empty() { String::new() } else { format!("\r\nAccept-Encoding: {codings}") };
+    talk.request(&get(SESSION).replace("\r\nHost: test", &format!("\r\nHost: test{header}")));
+}
+
 /// With a cookie.
 pub const COOKIE: &[Case] = &[
     ("cookie: polling", |talk| {
