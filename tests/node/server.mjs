@@ -45,6 +45,12 @@ test.on("hello", (said, ack) => {
   if (ack) ack("node heard it");
 });
 
+io.of(/^\/dyn-\d+$/).on("connection", (socket) => {
+  socket.nsp.removeAllListeners("hello");
+  socket.nsp.on("hello", (said, ack) => ack && ack("node heard it"));
+  socket.emit("welcome", socket.nsp.name);
+});
+
 function select(of, { to = [], except = [], local } = {}) {
   let target = io.of(of);
   for (const room of to) target = target.to(room);
@@ -67,7 +73,7 @@ answer({
     return ["emit", "join", "leave", "disconnect"].includes(call) ? null : packed(result);
   },
   serverEmit: ({ event, args }) => void test.serverSideEmit(event, ...args),
-  serverEmitWithAck: ({ event, args }) => test.serverSideEmitWithAck(event, ...args),
+  serverEmitWithAck: ({ of, event, args }) => io.of(of || "/test").serverSideEmitWithAck(event, ...args),
   allRooms: async ({ of }) => [...(await io.of(of || "/test").adapter.allRooms())],
   servers: async () => await test.adapter.serverCount(),
   heard: () => heard,

@@ -203,7 +203,7 @@ pub struct WorkerCounters {
     pub slow_clients: u64,
     /// Requests that were refused, all causes.
     pub refused_requests: u64,
-    /// Clients that were refused since there were as many child namespaces as a worker may have.
+    /// Clients that were refused since there were as many child namespaces as a worker, or one client, may have.
     pub refused_namespaces: u64,
     /// Events of the wrong shape for their handler.
     pub bad_events: u64,

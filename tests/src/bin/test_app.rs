@@ -4,8 +4,8 @@
 use std::{cell::RefCell, process::ExitCode, rc::Rc, time::Duration};
 
 use roomd::{
-    Ack, Answers, App, Args, Auth, Binary, ConnectError, ConnectionErrorInfo, Data, HeaderMap, Refusal, RemoteSocket,
-    RequestError, RequestInfo, ServerAck, Socket,
+    Ack, Answers, App, Args, Auth, Binary, ConnectError, ConnectionErrorInfo, Data, HeaderMap, Name, Namespace,
+    Refusal, RemoteSocket, RequestError, RequestInfo, ServerAck, Socket,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -43,6 +43,14 @@ fn app() -> App {
     let door: Rc<Notify> = Rc::default();
     let opened = door.clone();
     with_http_hooks(App::new())
+        .namespace_matching("^/dyn-[0-9]+$", dynamic)
+        .namespace_when(
+            async |name: Name, Auth(auth): Auth<Value>| {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                name.starts_with("/fn-") && auth["token"] == "open sesame"
+            },
+            dynamic,
+        )
         .namespace("/", |namespace| {
             namespace.on_connect(async |socket: Socket| hello(&socket)).on_any(echo).on("both", both)
         })
@@ -91,6 +99,20 @@ fn app() -> App {
                     }
                 })
         })
+}
+
+/// What clients make: with the calls of the whole cluster, and refused if they want.
+fn dynamic(namespace: Namespace) -> Namespace {
+    namespace
+        .use_middleware(async |Auth(auth): Auth<Value>| match auth["no"] == true {
+            true => Err(ConnectError::new("as the client wants")),
+            false => Ok(()),
+        })
+        .on_connect(async |socket: Socket| socket.emit("welcome", socket.namespace()))
+        .on("cluster", async |socket: Socket, Args((call, target, args)): Args<(String, Value, Value)>, ack: Ack| {
+            ack.send(cluster(&socket, &call, &target, args).await).unwrap();
+        })
+        .on_server_side("hello", async |Args(_): Args<Value>, ack: ServerAck| ack.send("roomd heard it"))
 }
 
 /// What the application says to requests that ask it for something.
@@ -180,14 +202,15 @@ async fn both(socket: Socket, Args(said): Args<Value>, ack: Ack) {
     socket.emit("heard by both", said).unwrap();
 }
 
-/// Calls of the whole cluster. The target is `{"to": […], "except": […], "local": …}`.
+/// Calls of the whole cluster. The target is `{"of": …, "to": […], "except": […], "local": …}`.
 async fn cluster(socket: &Socket, call: &str, target: &Value, args: Value) -> Value {
     let names = |key: &str| -> Vec<String> {
         let names = target[key].as_array().into_iter().flatten();
         names.map(|name| name.as_str().unwrap().to_owned()).collect()
     };
     let (rooms, except) = (names("to"), names("except"));
-    let mut sockets = rooms.iter().fold(socket.nsp().sockets(), |sockets, room| sockets.to(room));
+    let nsp = target["of"].as_str().map_or_else(|| socket.nsp(), |name| socket.io().of(name).unwrap());
+    let mut sockets = rooms.iter().fold(nsp.sockets(), |sockets, room| sockets.to(room));
     sockets = except.iter().fold(sockets, |sockets, room| sockets.except(room));
     if target["local"] == true {
         sockets = sockets.local();
@@ -214,9 +237,9 @@ async fn cluster(socket: &Socket, call: &str, target: &Value, args: Value) -> Va
         "join" => json!(sockets.sockets_join(text()).is_ok()),
         "leave" => json!(sockets.sockets_leave(text()).is_ok()),
         "disconnect" => json!(sockets.disconnect_sockets(args[0] == true).is_ok()),
-        "all rooms" => answered(socket.nsp().all_rooms().await, Value::from),
-        "server emit" => json!(socket.nsp().server_side_emit(text(), &args[1]).is_ok()),
-        "server emit with ack" => answered(socket.nsp().server_side_emit_with_ack(text(), &args[1]).await, |answer| {
+        "all rooms" => answered(nsp.all_rooms().await, Value::from),
+        "server emit" => json!(nsp.server_side_emit(text(), &args[1]).is_ok()),
+        "server emit with ack" => answered(nsp.server_side_emit_with_ack(text(), &args[1]).await, |answer| {
             answer.map_or(Value::Null, |data| data.decode().unwrap())
         }),
         other => panic!("{other}"),

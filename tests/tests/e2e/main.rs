@@ -10,6 +10,7 @@ mod cli;
 mod clients;
 mod deflate;
 mod differential;
+mod dynamic;
 mod emit;
 mod examples;
 mod node_mix;

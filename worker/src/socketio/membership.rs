@@ -18,9 +18,9 @@ use super::{
     call::{ConnectCall, ConnectingCall, DisconnectCall},
     handler::Work,
     handlers,
-    namespaces::Nsp,
+    namespaces::{MAX_NAMESPACES_PER_SESSION, Nsp},
     parents::Wish,
-    server::SocketState,
+    server::{Session, SocketState},
     socket::no_auth,
 };
 use crate::{
@@ -78,8 +78,17 @@ impl Io {
         }
     }
 
+    /// Whether a client is in as many namespaces as it may be to join a child.
+    pub(super) fn is_in_most_namespaces(&self, session: SessionKey) -> bool {
+        let is_full = |session: &Session| session.membership.sockets() >= MAX_NAMESPACES_PER_SESSION;
+        self.0.state.borrow().sessions.get(&session).is_some_and(is_full)
+    }
+
     /// A client is to join a namespace that there is.
     pub(super) fn join_namespace(&self, nsp: &Rc<Nsp>, Wish { session, auth, bytes }: Wish) {
+        if nsp.is_child && self.is_in_most_namespaces(session) {
+            return self.too_many_namespaces(session, &nsp.name);
+        }
         let mut random = [0; 15];
         if let Err(error) = getrandom::fill(&mut random) {
             tracing::error!(%error, "the system gives no random numbers");

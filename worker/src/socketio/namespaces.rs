@@ -14,7 +14,7 @@ use slab::Slab;
 
 use super::{
     app::Namespace,
-    server::{Inner, Members, count},
+    server::{Inner, Members},
 };
 use crate::{
     adapter::codec::Channels,
@@ -24,6 +24,10 @@ use crate::{
 
 /// How many child namespaces a worker has at once: their names are of the clients' choice. Who asks for one more is refused.
 pub const MAX_CHILD_NAMESPACES: usize = 10_000;
+
+/// In how many namespaces a session can be and still join a child: with each packet its namespace is looked for among them, and one
+/// client alone is not to take all places.
+pub const MAX_NAMESPACES_PER_SESSION: usize = 256;
 
 /// The longest name of a child namespace, in bytes.
 pub const MAX_CHILD_NAME_BYTES: usize = 255;
@@ -43,7 +47,7 @@ pub(super) struct Nsp {
     handlers: OnceCell<Rc<Namespace>>,
     /// Its place in the list, while it has one.
     index: Cell<NamespaceIndex>,
-    is_child: bool,
+    pub(super) is_child: bool,
     /// What others publish is known to come here.
     pub(super) is_heard: Cell<bool>,
 }
@@ -190,10 +194,7 @@ impl Inner {
     /// A child of that name for clients, with the handlers of a parent that wants it.
     pub(super) fn child(&self, name: &str, handlers: &Rc<Namespace>) -> Result<Rc<Nsp>, TooMany> {
         let nsp = self.namespace(name).unwrap_or_else(|| Nsp::new(name, self.uid.clone(), None, true));
-        if let Err(too_many) = self.begin(&nsp) {
-            count(&self.counters.refused_namespaces);
-            return Err(too_many);
-        }
+        self.begin(&nsp)?;
         nsp.open(handlers);
         Ok(nsp)
     }

@@ -13,7 +13,7 @@ use super::{
     handler::{Erased, Work},
     handlers,
     namespaces::{Nsp, TooMany, may_be_child},
-    server::Inner,
+    server::{Inner, count},
     socket::no_auth,
 };
 use crate::{engine::SessionKey, protocol::Encoded};
@@ -129,16 +129,25 @@ impl Io {
     }
 
     fn let_into_child(&self, parent: &Parent, name: &str, wish: Wish) {
+        if self.is_in_most_namespaces(wish.session) {
+            return self.too_many_namespaces(wish.session, name);
+        }
         match self.0.child(name, &parent.handlers) {
             Ok(nsp) => {
                 self.join_namespace(&nsp, wish);
                 self.0.end_if_idle(&nsp);
             }
             Err(TooMany) => {
-                tracing::warn!("a client was refused: there are as many child namespaces as a worker may have");
-                self.0.engine.send(wish.session, &Encoded::connect_error(name, "Too many namespaces", None));
+                tracing::warn!("there are as many child namespaces as a worker may have");
+                self.too_many_namespaces(wish.session, name);
             }
         }
+    }
+
+    /// A client is in as many namespaces as it may be, or the worker has as many as it may have.
+    pub(super) fn too_many_namespaces(&self, session: SessionKey, name: &str) {
+        count(&self.0.counters.refused_namespaces);
+        self.0.engine.send(session, &Encoded::connect_error(name, "Too many namespaces", None));
     }
 
     fn no_such_namespace(&self, session: SessionKey, name: &str) {

@@ -45,6 +45,11 @@ impl Membership {
         Membership { sockets: SmallVec::new(), join_by: Some(now + connect_timeout), closing: false }
     }
 
+    /// How many sockets it has, those among them that middleware considers.
+    pub fn sockets(&self) -> usize {
+        self.sockets.len()
+    }
+
     /// When [`Membership::expire`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         self.join_by

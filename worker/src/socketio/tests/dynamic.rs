@@ -16,8 +16,8 @@ use crate::{
     bus::Routing,
     protocol::Data,
     socketio::{
-        App, Args, Auth, ConnectError, MAX_CHILD_NAME_BYTES, MAX_CHILD_NAMESPACES, Name, Namespace, RequestError,
-        ServerAck, Socket, app::AppError,
+        App, Args, Auth, ConnectError, MAX_CHILD_NAME_BYTES, MAX_CHILD_NAMESPACES, MAX_NAMESPACES_PER_SESSION, Name,
+        Namespace, RequestError, ServerAck, Socket, app::AppError,
     },
 };
 
@@ -404,18 +404,28 @@ fn children_that_clients_make_are_bounded_and_can_be_kept() {
             let config = SocketIoConfig { cleanup_empty_child_namespaces: cleanup, ..SocketIoConfig::default() };
             let cluster = Cluster::with(&config, Routing::Exact, 1, app);
             let worker = &cluster.workers[0];
-            let client = worker.session();
+            let too_many = ["4/dyn-x,{\"message\":\"Too many namespaces\"}"];
+            let mut clients = Vec::new();
             for number in 0..MAX_CHILD_NAMESPACES {
-                client.send(&format!("0/dyn-{number},"));
+                if number % MAX_NAMESPACES_PER_SESSION == 0 {
+                    clients.push(worker.session());
+                }
+                clients.last().unwrap().send(&format!("0/dyn-{number},"));
+                if number == MAX_NAMESPACES_PER_SESSION {
+                    clients[0].received();
+                    assert_eq!(asked(&clients[0], "/dyn-x", ""), too_many, "one client does not take all places");
+                    assert_eq!(asked(&clients[0], "/dyn-exact", "")[0], "0/dyn-exact");
+                }
             }
-            client.received();
-            assert_eq!(asked(&client, "/dyn-x", ""), ["4/dyn-x,{\"message\":\"Too many namespaces\"}"]);
+            let client = worker.session();
+            assert_eq!(asked(&client, "/dyn-x", ""), too_many);
             assert_eq!(asked(&client, "/dyn-exact", "")[0], "0/dyn-exact");
-            assert_eq!(worker.stats().counters.refused_namespaces, 1);
+            assert_eq!(worker.stats().counters.refused_namespaces, 2);
+            clients.push(client);
             let nsp = worker.io.of("/dyn-x").unwrap();
             nsp.sockets().emit("news", ()).unwrap();
             assert!(matches!(nsp.sockets().fetch_sockets().await, Err(RequestError::TooManyNamespaces)));
-            client.end();
+            clients.iter().for_each(Client::end);
             cluster.settle().await;
             assert_eq!(worker.children().len(), if cleanup { 0 } else { MAX_CHILD_NAMESPACES });
             let next = worker.session();
