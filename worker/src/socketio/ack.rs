@@ -28,12 +28,17 @@ pub(super) type AnsweredOnce = Rc<Cell<bool>>;
 pub struct ServerAck(pub(super) Option<Box<dyn FnOnce(Option<Data>)>>);
 
 /// Why an answer did not come.
+///
+/// An answer is awaited where the question was asked, for as long as the client's session lives. A session ends when its worker
+/// leaves (a reload, a smaller number of workers) or dies: the client connects again, to another worker, as a new socket with a new id, and
+/// does not answer what the old one was asked. Whoever still waits then gets [`AckError::Disconnected`] at once, or the answer if that came
+/// before; a task of a worker that has itself died waits no more.
 #[derive(Debug, thiserror::Error)]
 pub enum AckError {
     /// The time was over.
     #[error("get an answer within {0:?}")]
     Timeout(Duration),
-    /// The client left.
+    /// The client left, or its session ended with its worker.
     #[error("get an answer: the client has disconnected")]
     Disconnected,
     /// The event could not be sent.

@@ -100,7 +100,8 @@ impl<'a> ToSocket<'a> {
         self.send(None, event);
     }
 
-    /// Sends an event and waits for the client's answer.
+    /// Sends an event and waits for the client's answer. Where the session ends meanwhile, be it since its worker leaves, that is
+    /// [`AckError::Disconnected`].
     ///
     /// # Errors
     /// See [`AckError`].

@@ -67,6 +67,25 @@ fn a_socket_says_how_before_it_says_what() {
 }
 
 #[test]
+fn whoever_awaits_an_answer_when_the_worker_leaves_gets_it_or_learns_that_none_comes() {
+    run(|| async {
+        let cluster = Cluster::new(Routing::Exact, 1, App::new);
+        let ((quick, quick_id), (_silent, silent_id)) = (cluster.client(0), cluster.client(0));
+        let asked = [quick_id, silent_id].map(|id| {
+            let socket = cluster.workers[0].socket(&id);
+            tokio::task::spawn_local(async move { socket.compress(true).emit_with_ack("ready?", ()).await })
+        });
+        cluster.settle().await;
+        quick.send("30[true]");
+        cluster.workers[0].engine.drain(super::SOON).await;
+        let [answer, none] = asked;
+        assert_eq!(answer.await.unwrap().unwrap().ack_args::<(bool,)>().unwrap(), (true,));
+        let none = none.await.unwrap();
+        assert!(matches!(none, Err(AckError::Disconnected)), "{none:?}");
+    });
+}
+
+#[test]
 fn whether_something_may_be_compressed_comes_with_it_to_every_worker() {
     for routing in [Routing::Exact, Routing::Pattern] {
         run(|| async move {
