@@ -13,7 +13,7 @@ answer({
     socket.onAny((event, ...args) => {
       const ack = typeof args.at(-1) === "function" ? args.pop() : undefined;
       client.events.push({ event, args: packed(args) });
-      if (ack) ack(...(client.answer || ["ok from " + name]));
+      if (ack && !client.mute) ack(...(client.answer || ["ok from " + name]));
     });
     socket.on("disconnect", (reason) => client.log.push({ disconnect: reason }));
     return new Promise((resolve, reject) => {
@@ -45,6 +45,20 @@ answer({
   },
   async ask({ name, event, args, timeout }) {
     return packed(await clients.get(name).socket.timeout(timeout || 10000).emitWithAck(event, ...unpacked(args || [])));
+  },
+  // The same for several questions, in two steps: what was asked is answered later.
+  begin({ name, asks, timeout }) {
+    const { socket } = clients.get(name);
+    const ask = ([event, ...args]) => socket.timeout(timeout || 10000).emitWithAck(event, ...unpacked(args));
+    clients.get(name).asked = Promise.all(asks.map(ask));
+    clients.get(name).asked.catch(() => {});
+  },
+  async end({ name }) {
+    return packed(await clients.get(name).asked);
+  },
+  // It answers no more.
+  mute({ name }) {
+    clients.get(name).mute = true;
   },
   // What the client answers when the server wants an answer.
   answers({ name, args }) {

@@ -35,6 +35,11 @@ impl Lines {
         Lines { process, input, output }
     }
 
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The next line it writes.
     pub fn line(&mut self) -> Value {
         let line = self.output.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("the program did not answer"));

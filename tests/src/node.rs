@@ -27,6 +27,11 @@ impl Node {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("node")
     }
 
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.0.pid()
+    }
+
     /// The next line it writes.
     pub fn line(&mut self) -> Value {
         self.0.line()

@@ -229,7 +229,9 @@ impl EventLoop {
             }
             HubOp::Echo => self.push(from, &mut Outgoing::new(bytes)),
             HubOp::Count => {
-                let payload = encode_count(frame.payload, self.routes.count(frame.channel));
+                let subscribers = self.routes.subscribers(frame.channel);
+                let workers = subscribers.iter().filter_map(|&peer| self.peers.get(peer)?.id);
+                let payload = encode_count(frame.payload, subscribers.len() as u64, workers);
                 let mut answer = Vec::new();
                 // The payload is as long as the asker's own, which was in bounds, or a little longer.
                 if (HubFrame { op: HubOp::Counted, channel: b"", payload: &payload }).encode(&mut answer).is_ok() {

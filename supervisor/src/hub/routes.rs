@@ -80,9 +80,9 @@ impl Routes {
         }
     }
 
-    /// How many peers subscribed to exactly this channel.
-    pub fn count(&self, channel: &[u8]) -> u64 {
-        self.exact.get(channel).map_or(0, |peers| peers.len() as u64)
+    /// The peers that subscribed to exactly this channel.
+    pub fn subscribers(&self, channel: &[u8]) -> &[PeerKey] {
+        self.exact.get(channel).map_or(&[], Vec::as_slice)
     }
 
     /// How many channels and prefixes are subscribed to by someone.
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(recipients(&routes, "a#room#", 9), [1, 2, 3]);
         assert_eq!(recipients(&routes, "a#", 9), [1, 3]);
         assert!(recipients(&routes, "a", 9).is_empty());
-        assert_eq!(routes.count(b"a#room#"), 2);
+        assert_eq!(routes.subscribers(b"a#room#").len(), 2);
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
         routes.unsubscribe(1, b"a");
         routes.unsubscribe(1, b"never");
         routes.unsubscribe_prefix(2, b"b");
-        assert_eq!((routes.count(b"a"), routes.len()), (1, 2));
+        assert_eq!((routes.subscribers(b"a"), routes.len()), (&[2][..], 2));
         routes.unsubscribe(2, b"a");
         routes.unsubscribe_prefix(1, b"b");
         assert_eq!(routes.len(), 0);

@@ -76,8 +76,8 @@ impl Client {
         self.send(HubOp::Count, channel, &9u64.to_le_bytes());
         let (op, _, payload) = self.receive();
         assert_eq!(op, HubOp::Counted);
-        let (asked, count) = decode_count(&payload).unwrap();
-        assert_eq!(asked, 9);
+        let (asked, count, workers) = decode_count(&payload).unwrap();
+        assert_eq!((asked, workers.len() as u64), (9, count), "all are workers");
         count
     }
 }

@@ -271,6 +271,12 @@ where
         Err(RequestError::Timeout { partial, .. }) => {
             json!({"timeout": true, "answers": partial.answers.into_iter().map(value).collect::<Vec<_>>()})
         }
+        Err(RequestError::Left { left, partial }) => {
+            json!({"left": left, "answers": partial.answers.into_iter().map(value).collect::<Vec<_>>()})
+        }
+        Err(RequestError::Bus { partial, .. }) => {
+            json!({"bus": true, "answers": partial.answers.into_iter().map(value).collect::<Vec<_>>()})
+        }
         Err(error) => json!({"error": error.to_string()}),
     }
 }

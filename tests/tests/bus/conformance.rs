@@ -138,6 +138,9 @@ async fn counts_subscribers(one: &Member, two: &Member, three: &Member) {
     two.settle(one).await;
     three.settle(one).await;
     assert_eq!(count(three).await, 2);
+    let members = one.bus.members("count#room#", "names#");
+    one.bus.flush();
+    assert_eq!(members.await.unwrap().count, 2);
     one.bus.unsubscribe("count#room#");
     one.settle(two).await;
     assert_eq!(count(two).await, 1);

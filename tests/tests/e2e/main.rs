@@ -8,6 +8,7 @@ mod chaos;
 mod chat;
 mod cli;
 mod clients;
+mod deaths;
 mod deflate;
 mod differential;
 mod dynamic;

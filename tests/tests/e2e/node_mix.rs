@@ -303,7 +303,8 @@ fn servers_talk_to_each_other() {
         });
     }
     // What roomd's servers tell each other of an answer that is too long, Node passes over.
-    let too_long = Response { request_id: "abcdef".to_owned(), body: ResponseBody::TooLong { bytes: 20_000_000 } };
+    let too_long =
+        Response { request_id: "abcdef".to_owned(), from: None, body: ResponseBody::TooLong { bytes: 20_000_000 } };
     assert!(mixed.redis.publish("socket.io-response#/test#", &too_long.encode().unwrap()) >= 3);
     let answers = mixed.server.ask(json!({"do": "serverEmitWithAck", "event": "hello", "args": ["again"]}));
     assert_eq!(answers, json!(["roomd heard it", "roomd heard it"]));

@@ -1,5 +1,7 @@
 //! One frame: its bytes, its bounds.
 
+use crate::{Generation, Slot, WorkerId};
+
 /// Bytes before channel and payload.
 pub const HUB_HEAD_BYTES: usize = 9;
 
@@ -25,7 +27,8 @@ pub enum HubOp {
     Echo,
     /// Worker to hub: how many workers are subscribed to exactly this channel? The payload is a number of the asker's own.
     Count,
-    /// Hub to worker: the answer. No channel; the payload is that number, then the count (u64 LE), see [`encode_count`].
+    /// Hub to worker: the answer. No channel; the payload is that number, the count, and which workers they are, see
+    /// [`encode_count`].
     Counted,
 }
 
@@ -133,17 +136,29 @@ pub fn frame_len(bytes: &[u8]) -> Result<Option<usize>, HubFrameError> {
     Ok(Some(HUB_HEAD_BYTES + body))
 }
 
-/// The payload of [`HubOp::Counted`]: what the asker sent along, then the count.
-pub fn encode_count(asked: &[u8], count: u64) -> Vec<u8> {
+/// The payload of [`HubOp::Counted`]: what the asker sent along, the count (u64 LE), then each worker among the counted as
+/// slot (u16 LE) and generation (u32 LE).
+pub fn encode_count(asked: &[u8], count: u64, workers: impl Iterator<Item = WorkerId>) -> Vec<u8> {
     let mut payload = asked.to_vec();
     payload.extend_from_slice(&count.to_le_bytes());
+    for worker in workers {
+        payload.extend_from_slice(&worker.slot.0.to_le_bytes());
+        payload.extend_from_slice(&worker.generation.0.to_le_bytes());
+    }
     payload
 }
 
-/// The asker's own number and the count, out of a payload of [`HubOp::Counted`]; `None` if that is not what it holds.
-pub fn decode_count(payload: &[u8]) -> Option<(u64, u64)> {
-    let (asked, count) = payload.split_at_checked(8)?;
-    Some((u64::from_le_bytes(asked.try_into().ok()?), u64::from_le_bytes(count.try_into().ok()?)))
+/// The asker's own number, the count and the workers, out of a payload of [`HubOp::Counted`]; `None` if that is not what it
+/// holds.
+pub fn decode_count(payload: &[u8]) -> Option<(u64, u64, Vec<WorkerId>)> {
+    let (asked, rest) = payload.split_first_chunk()?;
+    let (count, workers) = rest.split_first_chunk()?;
+    let (workers, []) = workers.as_chunks() else { return None };
+    let worker = |&[s0, s1, g0, g1, g2, g3]: &[u8; 6]| WorkerId {
+        slot: Slot(u16::from_le_bytes([s0, s1])),
+        generation: Generation(u32::from_le_bytes([g0, g1, g2, g3])),
+    };
+    Some((u64::from_le_bytes(*asked), u64::from_le_bytes(*count), workers.iter().map(worker).collect()))
 }
 
 fn read_u32(bytes: &[u8], at: usize) -> usize {
@@ -236,7 +251,13 @@ mod tests {
 
     #[test]
     fn a_count_comes_back_with_the_askers_number() {
-        assert_eq!(decode_count(&encode_count(&7u64.to_le_bytes(), 3)), Some((7, 3)));
+        let workers = vec![
+            WorkerId { slot: Slot(1), generation: Generation(70_000) },
+            WorkerId { slot: Slot(300), generation: Generation(2) },
+        ];
+        let payload = encode_count(&7u64.to_le_bytes(), 3, workers.iter().copied());
+        assert_eq!(decode_count(&payload), Some((7, 3, workers)));
+        assert_eq!(decode_count(&[0; 16]), Some((0, 0, Vec::new())));
         assert_eq!(decode_count(b"short"), None);
         assert_eq!(decode_count(&[0; 17]), None);
     }

@@ -44,11 +44,11 @@ impl Common {
     }
 
     /// Waits for the answer to a question. Its channel is dropped when the bus goes, or has no room for a question.
-    pub fn answer(&self, answer: oneshot::Receiver<u64>) -> LocalFuture<Result<u64, BusError>> {
+    pub fn answer<T: 'static>(&self, answer: oneshot::Receiver<T>) -> LocalFuture<Result<T, BusError>> {
         let health = self.report.watch();
         Box::pin(async move {
             match tokio::time::timeout(ANSWER_WITHIN, answer).await {
-                Ok(Ok(count)) => Ok(count),
+                Ok(Ok(answer)) => Ok(answer),
                 Ok(Err(_)) => Err(match &*health.borrow() {
                     BusHealth { up: true, .. } => BusError::Full,
                     BusHealth { reason, .. } => BusError::Down(reason.clone()),

@@ -21,9 +21,10 @@ use rustix::{
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::{
-    Bus, BusCounters, BusError, BusHandler, LocalFuture, Routing,
+    Bus, BusCounters, BusError, BusHandler, LocalFuture, Members, Routing,
     common::Common,
     health::{Health, HealthTiming},
+    worker_name,
 };
 
 /// Probes go out on this channel; nobody can subscribe to it, since the hub sends them back to their sender alone.
@@ -54,7 +55,7 @@ pub struct EmbeddedBus {
     blocked: Cell<bool>,
     /// Wakes the driver: something waits to be written.
     queued: Notify,
-    questions: RefCell<HashMap<u64, oneshot::Sender<u64>>>,
+    questions: RefCell<HashMap<u64, oneshot::Sender<Members>>>,
     next_question: Cell<u64>,
 }
 
@@ -174,12 +175,11 @@ impl EmbeddedBus {
                 }
             }
             HubOp::Counted => {
-                let answer = decode_count(frame.payload);
-                if let Some((asker, count)) =
-                    answer.and_then(|(id, n)| Some((self.questions.borrow_mut().remove(&id)?, n)))
+                if let Some((id, count, workers)) = decode_count(frame.payload)
+                    && let Some(asker) = self.questions.borrow_mut().remove(&id)
                 {
                     // Whoever asked may have given up.
-                    let _ = asker.send(count);
+                    let _ = asker.send(Members { count, names: workers.into_iter().map(worker_name).collect() });
                 }
             }
             // The hub sends no others.
@@ -267,6 +267,11 @@ impl Bus for EmbeddedBus {
     }
 
     fn count_subscribers(&self, channel: &str) -> LocalFuture<Result<u64, BusError>> {
+        let members = self.members(channel, "");
+        Box::pin(async move { Ok(members.await?.count) })
+    }
+
+    fn members(&self, channel: &str, _named_by: &str) -> LocalFuture<Result<Members, BusError>> {
         let id = self.next_question.get();
         self.next_question.set(id.wrapping_add(1));
         let (asker, answer) = oneshot::channel();

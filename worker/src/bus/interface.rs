@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use roomd_wire::BusHealth;
+use roomd_wire::{BusHealth, WorkerId};
 
 /// What a bus tells the layer above.
 pub trait BusHandler {
@@ -53,6 +53,10 @@ pub trait Bus {
     fn unsubscribe_prefix(&self, prefix: &str);
     /// How many processes are subscribed to exactly this channel (prefixes not counted).
     fn count_subscribers(&self, channel: &str) -> LocalFuture<Result<u64, BusError>>;
+    /// Who they are: the processes that are subscribed to exactly this channel. In Redis, which does not know its clients'
+    /// names, each is subscribed to a channel of its own besides, which is `named_by`, its name and a `#`; one that is not is counted
+    /// and has no name.
+    fn members(&self, channel: &str, named_by: &str) -> LocalFuture<Result<Members, BusError>>;
     /// How the adapter should subscribe to rooms.
     fn routing(&self) -> Routing;
     /// How the bus is, by the last message that went out and came back. Once it is up, all that was wanted before is in force.
@@ -61,6 +65,20 @@ pub trait Bus {
     fn flush(&self);
     /// Messages published, and dropped because the bus was down or its queue full, since the start.
     fn counters(&self) -> BusCounters;
+}
+
+/// Who is subscribed to a channel.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Members {
+    /// How many there are.
+    pub count: u64,
+    /// The names of those that have one: over the embedded bus what [`worker_name`] makes of the worker.
+    pub names: Vec<String>,
+}
+
+/// A worker's name among the [`Members`] of the embedded bus: its slot, a dot and its generation.
+pub fn worker_name(worker: WorkerId) -> String {
+    format!("{}.{}", worker.slot.0, worker.generation.0)
 }
 
 /// What a bus counts.

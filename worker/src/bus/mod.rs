@@ -22,6 +22,6 @@ mod report;
 
 pub use embedded::EmbeddedBus;
 pub use health::{Health, HealthAction, HealthTiming};
-pub use interface::{Bus, BusCounters, BusError, BusHandler, LocalFuture, Routing};
+pub use interface::{Bus, BusCounters, BusError, BusHandler, LocalFuture, Members, Routing, worker_name};
 pub use monitor::{BusMonitor, PublishError};
 pub use redis::{RedisBus, RedisError};

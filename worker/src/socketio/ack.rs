@@ -143,12 +143,26 @@ pub enum RequestError<T> {
         /// What did come.
         partial: Answers<T>,
     },
-    /// The bus could not be asked how many servers there are.
-    #[error("reach the other servers: only {} answers are from this one", partial.answers.len())]
+    /// Some servers left, or died, before they or their clients had answered: what they owed will not come, and all others have
+    /// answered. This ends a request early, about a second after that has happened; a server that hangs and is there still is
+    /// waited for until the time is over.
+    ///
+    /// Servers with the official adapter do not say who answers. Where two or more of them were asked and one has gone, answers
+    /// that are lacking can be the gone one's, or another's that is slow: then a second without any answer ends the request.
+    #[error("get all answers: {} left before, and {} came of {}", left.join(", "), partial.answers.len(), partial.expected)]
+    Left {
+        /// The servers that left: of roomd's workers over the embedded bus slot and generation (`2.1`), over Redis the name that the
+        /// adapter gives itself, `unknown` where it gives none.
+        left: Vec<String>,
+        /// What did come.
+        partial: Answers<T>,
+    },
+    /// The bus could not be asked how many servers there are, or went down while answers were under way: they may be lost.
+    #[error("reach the other servers: only {} answers came", partial.answers.len())]
     Bus {
         /// Why.
         source: crate::bus::BusError,
-        /// What came from this server.
+        /// What came.
         partial: Answers<T>,
     },
     /// All answered, but not all answers were short enough to travel: with fewer clients or less data they would be.
@@ -188,6 +202,7 @@ impl<T> RequestError<T> {
     pub(super) fn map_partial<U>(self, change: impl FnOnce(Answers<T>) -> Answers<U>) -> RequestError<U> {
         match self {
             RequestError::Timeout { within, partial } => RequestError::Timeout { within, partial: change(partial) },
+            RequestError::Left { left, partial } => RequestError::Left { left, partial: change(partial) },
             RequestError::Bus { source, partial } => RequestError::Bus { source, partial: change(partial) },
             RequestError::TooLong { bytes, partial } => RequestError::TooLong { bytes, partial: change(partial) },
             RequestError::TooManyNamespaces => RequestError::TooManyNamespaces,

@@ -14,18 +14,29 @@ use super::{
     ack::{Answers, RequestError},
     namespaces::{Nsp, Present, TooMany},
     pending::{self, Pending},
+    roll_call::{RollCall, Standing},
 };
 use crate::{
     adapter::codec::{
-        Flags, Packet, RemoteSocket, Request, RequestBody, ResponseBody, Room, Selector, WriteError, random_id,
+        Flags, Packet, RemoteSocket, Request, RequestBody, Response, ResponseBody, Room, Selector, WriteError,
+        random_id,
     },
-    bus::BusError,
+    bus::{Bus, BusError, LocalFuture, Members},
     protocol::{Data, PacketType},
 };
 
 /// How soon Redis is asked again whether it has confirmed a child's subscriptions, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long after a request the bus is asked again who is there, for the first time. Most are answered by then.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+
+/// The pause between two such looks doubles up to this.
+const LONGEST_LOOK_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long it must be quiet where it is not known whether the answers that are lacking are those of a server that has gone.
+const QUIET: Duration = Duration::from_secs(1);
 
 impl Io {
     /// Makes sockets join or leave rooms, or disconnects them: on the other servers, unless it is `local`, and here at once.
@@ -57,9 +68,11 @@ impl Io {
         Ok(())
     }
 
-    /// How many servers there are, this one among them.
-    async fn count_servers(&self, nsp: &Rc<Nsp>, local: bool, time: &Time) -> Result<usize, BusError> {
-        let Some(bus) = self.0.bus.get().filter(|_| !local) else { return Ok(1) };
+    /// Who is there, this server among them.
+    async fn members(&self, nsp: &Rc<Nsp>, local: bool, time: &Time) -> Result<Members, BusError> {
+        let Some(bus) = self.0.bus.get().filter(|_| !local) else {
+            return Ok(Members { count: 1, names: Vec::new() });
+        };
         let count = |channel| {
             let asked = bus.count_subscribers(channel);
             self.0.engine.schedule_flush();
@@ -75,18 +88,35 @@ impl Io {
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
-        let servers = count(nsp.channels.request()).await?;
-        Ok(usize::try_from(servers).unwrap_or(usize::MAX).max(1))
+        let asked = self.look(nsp, &**bus);
+        timeout_at(time.deadline, asked).await.map_err(|_elapsed| BusError::Timeout(time.within))?
+    }
+
+    /// Asks the bus who is there.
+    fn look(&self, nsp: &Nsp, bus: &dyn Bus) -> LocalFuture<Result<Members, BusError>> {
+        let asked = bus.members(nsp.channels.request(), nsp.channels.response());
+        self.0.engine.schedule_flush();
+        asked
     }
 
     /// Asks the other servers something, under a new id.
-    fn ask(&self, nsp: &Rc<Nsp>, body: RequestBody) -> Result<Asked, WriteError> {
+    fn ask(&self, nsp: &Rc<Nsp>, body: RequestBody, servers: RollCall) -> Result<Asked, WriteError> {
         let id = random_id(&mut self.0.rng.borrow_mut());
         let (pending, answers) = Pending::new();
         if let Some(members) = self.0.state.borrow_mut().namespaces.of_mut(nsp) {
             members.pending.insert(id.clone(), pending);
         }
-        let asked = Asked { io: self.clone(), namespace: nsp.clone(), id: id.clone(), answers };
+        let asked = Asked {
+            io: self.clone(),
+            namespace: nsp.clone(),
+            id: id.clone(),
+            answers,
+            servers,
+            looking: None,
+            look_at: Instant::now() + FIRST_LOOK,
+            pause: FIRST_LOOK,
+            heard: Instant::now(),
+        };
         self.publish_request(nsp, &self.request(nsp, Some(id), body))?;
         Ok(asked)
     }
@@ -108,24 +138,27 @@ impl Io {
     ) -> Result<Answers<T>, RequestError<T>> {
         let time = Time::new(within);
         let Present { nsp, .. } = &self.present(nsp)?;
-        let expected = match self.count_servers(nsp, local, &time).await {
-            Ok(servers) => servers,
+        let servers = match self.members(nsp, local, &time).await {
+            Ok(members) => RollCall::new(members, self.0.name_on_bus(nsp)),
             Err(source) => return Err(RequestError::Bus { source, partial: Answers { answers: found, expected: 1 } }),
         };
-        let (mut missing, mut too_long) = (expected - 1, None);
-        if missing > 0 {
-            let mut asked = self.ask(nsp, body)?;
-            while missing > 0 {
-                match pending::next(&mut asked.answers, time.deadline).await {
-                    Some(ResponseBody::TooLong { bytes }) => {
-                        missing -= 1;
+        let (expected, mut too_long) = (servers.servers() + 1, None);
+        if servers.standing() != Standing::Whole {
+            let mut asked = self.ask(nsp, body, servers)?;
+            while asked.servers.standing() != Standing::Whole {
+                let (from, body) = match asked.next(time.deadline, false).await {
+                    Ok(Response { from, body, .. }) => (from, body),
+                    Err(end) => return Err(end.with(within, Answers { answers: found, expected })),
+                };
+                let answered = match body {
+                    ResponseBody::TooLong { bytes } => {
                         too_long = Some(bytes);
+                        true
                     }
-                    Some(answer) => missing -= usize::from(take(answer, &mut found)),
-                    None => {
-                        let partial = Answers { answers: found, expected };
-                        return Err(RequestError::Timeout { within, partial });
-                    }
+                    body => take(body, &mut found),
+                };
+                if answered {
+                    asked.servers.answered(from.as_deref(), 0);
                 }
             }
         }
@@ -213,41 +246,58 @@ impl Io {
         let name = nsp.name.to_string();
         let packet = Packet { kind: PacketType::Event, nsp: name, id: None, data: Some(data) };
         let (mut expected, mut here) = self.deliver_with_ack(nsp, &packet, &target, flags);
-        let (mut answers, mut unanswered, mut too_long) = (Vec::new(), 0, None);
+        let (mut answers, mut too_long) = (Vec::new(), None);
         // The clients here have it already, whether or not the bus can be asked.
-        let mut missing_servers = match self.count_servers(nsp, local, &time).await {
-            Ok(servers) => servers - 1,
+        let servers = match self.members(nsp, local, &time).await {
+            Ok(members) => RollCall::new(members, self.0.name_on_bus(nsp)),
             Err(source) => return Err(RequestError::Bus { source, partial: Answers { answers, expected } }),
         };
-        let mut asked = match missing_servers {
-            0 => None,
-            _ => Some(self.ask(nsp, RequestBody::Broadcast { packet, target, flags })?),
-        };
+        let (mut missing_here, mut asked) = (expected, None);
+        if servers.standing() != Standing::Whole {
+            asked = Some(self.ask(nsp, RequestBody::Broadcast { packet, target, flags }, servers)?);
+        }
         let first_is_enough = |answers: &[_]| flags.expect_single_response && !answers.is_empty();
-        while (missing_servers > 0 || answers.len() + unanswered < expected) && !first_is_enough(&answers) {
+        let lacks =
+            |asked: &Option<Asked>| asked.as_ref().is_some_and(|asked| asked.servers.standing() != Standing::Whole);
+        while (missing_here > 0 || lacks(&asked)) && !first_is_enough(&answers) {
+            let mine = missing_here > 0;
             let elsewhere = async {
                 match &mut asked {
-                    Some(asked) => asked.answers.recv().await,
-                    None => std::future::pending().await,
+                    // What clients here say is waited for all the same.
+                    Some(asked) => asked.next(time.deadline, mine).await,
+                    None => {
+                        tokio::time::sleep_until(time.deadline).await;
+                        Err(End::Time)
+                    }
                 }
             };
-            tokio::select! {
-                Some(answer) = here.next() => answers.push(answer),
-                Some(body) = elsewhere => match body {
+            let heard = tokio::select! {
+                Some(answer) = here.next(), if mine => {
+                    missing_here -= 1;
+                    answers.push(answer);
+                    continue;
+                }
+                heard = elsewhere => heard,
+            };
+            let asked_servers = asked.as_mut().map(|asked| &mut asked.servers);
+            match (heard, asked_servers) {
+                (Ok(Response { from, body, .. }), Some(servers)) => match body {
                     ResponseBody::ClientCount(clients) => {
                         expected = expected.saturating_add(usize::try_from(clients).unwrap_or(usize::MAX));
-                        missing_servers = missing_servers.saturating_sub(1);
+                        servers.answered(from.as_deref(), clients);
                     }
-                    ResponseBody::Ack(answer) => answers.push(answer),
+                    ResponseBody::Ack(answer) => {
+                        servers.client_answered(from.as_deref());
+                        answers.push(answer);
+                    }
                     ResponseBody::TooLong { bytes } => {
-                        unanswered += 1;
+                        servers.client_answered(from.as_deref());
                         too_long = Some(bytes);
                     }
                     _other_kind => {}
                 },
-                () = tokio::time::sleep_until(time.deadline) => {
-                    return Err(RequestError::Timeout { within, partial: Answers { answers, expected } });
-                }
+                (Ok(_), None) => {}
+                (Err(end), _) => return Err(end.with(within, Answers { answers, expected })),
             }
         }
         whole(Answers { answers, expected }, too_long)
@@ -279,7 +329,89 @@ struct Asked {
     io: Io,
     namespace: Rc<Nsp>,
     id: String,
-    answers: mpsc::UnboundedReceiver<ResponseBody>,
+    answers: mpsc::UnboundedReceiver<Response>,
+    /// Who was asked.
+    servers: RollCall,
+    /// The bus is being asked who is there still.
+    looking: Option<LocalFuture<Result<Members, BusError>>>,
+    /// When it is to be asked next, and the pause before.
+    look_at: Instant,
+    pause: Duration,
+    /// When the last answer came.
+    heard: Instant,
+}
+
+/// Why a request ends before all have answered.
+enum End {
+    Time,
+    Left(Vec<String>),
+    Bus(BusError),
+}
+
+impl Asked {
+    /// The next answer, or why no more are waited for; with `patient` until the deadline at least. May be dropped and called again.
+    async fn next(&mut self, deadline: Instant, patient: bool) -> Result<Response, End> {
+        loop {
+            if let Ok(answer) = self.answers.try_recv() {
+                self.heard = Instant::now();
+                return Ok(answer);
+            }
+            match self.servers.standing() {
+                _ if patient => {}
+                Standing::Over => return Err(End::Left(self.servers.left())),
+                Standing::Unsure if self.heard.elapsed() >= QUIET => return Err(End::Left(self.servers.left())),
+                Standing::Whole | Standing::Waiting | Standing::Unsure => {}
+            }
+            tokio::select! {
+                Some(answer) = self.answers.recv() => {
+                    self.heard = Instant::now();
+                    return Ok(answer);
+                }
+                members = look_again(&self.io, &self.namespace, &mut self.looking, self.look_at) => {
+                    self.pause = (self.pause * 2).min(LONGEST_LOOK_PAUSE);
+                    self.look_at = Instant::now() + self.pause;
+                    match members {
+                        Ok(members) => self.servers.looked(&members),
+                        // What was on its way is lost.
+                        Err(error @ BusError::Down(_)) if !patient => return Err(End::Bus(error)),
+                        // It is slow, and so are the answers.
+                        Err(_) => {}
+                    }
+                }
+                () = tokio::time::sleep_until(deadline) => return Err(End::Time),
+            }
+        }
+    }
+}
+
+/// Asks the bus at some time who is there. May be dropped and called again.
+async fn look_again(
+    io: &Io,
+    nsp: &Nsp,
+    looking: &mut Option<LocalFuture<Result<Members, BusError>>>,
+    at: Instant,
+) -> Result<Members, BusError> {
+    let asked = match looking {
+        Some(asked) => asked,
+        None => {
+            tokio::time::sleep_until(at).await;
+            let Some(bus) = io.0.bus.get() else { return std::future::pending().await };
+            looking.insert(io.look(nsp, &**bus))
+        }
+    };
+    let members = asked.await;
+    *looking = None;
+    members
+}
+
+impl End {
+    fn with<T>(self, within: Duration, partial: Answers<T>) -> RequestError<T> {
+        match self {
+            End::Time => RequestError::Timeout { within, partial },
+            End::Left(left) => RequestError::Left { left, partial },
+            End::Bus(source) => RequestError::Bus { source, partial },
+        }
+    }
 }
 
 impl Drop for Asked {

@@ -68,6 +68,7 @@ mod pending;
 mod publish;
 mod remote_socket;
 mod requests;
+mod roll_call;
 mod room_events;
 mod room_names;
 mod rooms;

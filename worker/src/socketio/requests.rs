@@ -130,7 +130,8 @@ impl Io {
     /// Publishes an answer. Where it is too long, whoever asked is told that, as far as it understands.
     fn try_respond(&self, nsp: &Rc<Nsp>, request_id: Option<&str>, body: ResponseBody) -> Result<(), WriteError> {
         let (Some(request_id), Some(bus)) = (request_id, self.0.bus.get()) else { return Ok(()) };
-        let encode = |body| Response { request_id: request_id.to_owned(), body }.encode();
+        let from = Some(self.0.name_on_bus(nsp));
+        let encode = |body| Response { request_id: request_id.to_owned(), from: from.clone(), body }.encode();
         let answer = encode(body);
         let message = match &answer {
             Ok(message) => message,
@@ -149,7 +150,7 @@ impl Io {
         match Response::decode(message) {
             Ok(response) => {
                 if let Some(pending) = members.pending.get_mut(&response.request_id) {
-                    pending.answer(response.body, message.len());
+                    pending.answer(response, message.len());
                 }
             }
             Err(error) => {

@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     adapter::codec::random_id,
-    bus::{Bus, Routing},
+    bus::{Bus, Routing, worker_name},
     engine::{Engine, Handshake, SessionKey},
     protocol::{
         Data, Encoded,
@@ -158,6 +158,14 @@ impl Inner {
             heard: RefCell::default(),
             passing: Bound::new("broadcasts of other servers wait for answers", MAX_PASSED_REQUESTS, usize::MAX),
             server_events: Bound::new("events of other servers wait", MAX_SERVER_EVENTS, MAX_SERVER_EVENT_BYTES),
+        }
+    }
+
+    /// How the bus names this server among its members.
+    pub(super) fn name_on_bus(&self, nsp: &Nsp) -> String {
+        match self.bus.get().map(|bus| bus.routing()) {
+            Some(Routing::Exact) => worker_name(self.worker),
+            Some(Routing::Pattern) | None => nsp.uid.to_string(),
         }
     }
 

@@ -147,7 +147,7 @@ fn response(rng: &mut Rng) -> Response {
         6 => ResponseBody::TooLong { bytes: rng.u64(..) },
         _ => ResponseBody::Ack(rng.bool().then(|| argument(rng))),
     };
-    Response { request_id: random_id(rng), body }
+    Response { request_id: random_id(rng), from: rng.bool().then(|| random_id(rng)), body }
 }
 
 fn encoded_broadcast(rng: &mut Rng) -> Bytes {

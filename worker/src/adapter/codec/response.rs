@@ -16,6 +16,8 @@ use crate::protocol::Data;
 pub struct Response {
     /// Which request it answers.
     pub request_id: String,
+    /// Which server answers, as the bus names it. Roomd's own: the official adapter does not say it, and passes over it.
+    pub from: Option<String>,
     /// The answer.
     pub body: ResponseBody,
 }
@@ -101,6 +103,8 @@ struct Incoming<'a> {
     kind: Option<&'a RawValue>,
     request_id: Option<String>,
     #[serde(borrow)]
+    from: Option<&'a RawValue>,
+    #[serde(borrow)]
     sockets: Option<&'a RawValue>,
     #[serde(borrow)]
     rooms: Option<&'a RawValue>,
@@ -123,6 +127,8 @@ struct Outgoing<'a> {
     kind: Option<u8>,
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     sockets: Option<Sockets<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rooms: Option<&'a [Room]>,
@@ -136,6 +142,8 @@ struct Outgoing<'a> {
 #[derive(Serialize)]
 struct Unanswered<'a> {
     unanswered: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<&'a str>,
     bytes: u64,
 }
 
@@ -154,9 +162,10 @@ impl Response {
     pub fn decode(message: &Bytes) -> Result<Self, ReadError> {
         let (json, attachments) = text_of(message)?;
         let fields: Incoming = serde_json::from_str(&json).map_err(|_| ReadError::Malformed("a response"))?;
+        let from = read(fields.from);
         if let Some(request_id) = fields.unanswered {
             let bytes = read(fields.bytes).ok_or(ReadError::Field("bytes"))?;
-            return Ok(Self { request_id, body: ResponseBody::TooLong { bytes } });
+            return Ok(Self { request_id, from, body: ResponseBody::TooLong { bytes } });
         }
         let request_id = fields.request_id.ok_or(ReadError::Field("requestId"))?;
         let body = match read(fields.kind) {
@@ -169,7 +178,7 @@ impl Response {
                 (None, None) => ResponseBody::Done,
             },
         };
-        Ok(Self { request_id, body })
+        Ok(Self { request_id, from, body })
     }
 
     /// The message for a response channel.
@@ -179,7 +188,9 @@ impl Response {
     pub fn encode(&self) -> Result<Vec<u8>, WriteError> {
         let message = match &self.body {
             ResponseBody::Ack(argument) => self.encode_ack(argument.as_ref())?,
-            &ResponseBody::TooLong { bytes } => to_json(&Unanswered { unanswered: &self.request_id, bytes }),
+            &ResponseBody::TooLong { bytes } => {
+                to_json(&Unanswered { unanswered: &self.request_id, from: self.from.as_deref(), bytes })
+            }
             body => self.encode_json(body),
         };
         if message.len() > super::MAX_MESSAGE_BYTES {
@@ -192,11 +203,15 @@ impl Response {
 
     fn encode_ack(&self, argument: Option<&Data>) -> Result<Vec<u8>, WriteError> {
         let mut writer = Writer::with_capacity(argument.map_or(0, |data| data.json().len()) + 48);
-        writer.map(2 + usize::from(argument.is_some()));
+        writer.map(2 + usize::from(self.from.is_some()) + usize::from(argument.is_some()));
         writer.text("type");
         writer.unsigned(9);
         writer.text("requestId");
         writer.text(&self.request_id);
+        if let Some(from) = &self.from {
+            writer.text("from");
+            writer.text(from);
+        }
         if let Some(argument) = argument {
             writer.text("packet");
             from_json::write_data(&mut writer, argument)?;
@@ -209,6 +224,7 @@ impl Response {
         let mut fields = Outgoing {
             kind: None,
             request_id: &self.request_id,
+            from: self.from.as_deref(),
             sockets: None,
             rooms: None,
             data: None,

@@ -18,7 +18,7 @@ use super::{
     session,
     subscriptions::{Wanted, pattern},
 };
-use crate::bus::{Bus, BusCounters, BusError, BusHandler, HealthTiming, LocalFuture, Routing, common::Common};
+use crate::bus::{Bus, BusCounters, BusError, BusHandler, HealthTiming, LocalFuture, Members, Routing, common::Common};
 
 /// The pause after the first failed connection; doubled with each further one, up to the most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -149,6 +149,20 @@ impl Bus for RedisBus {
         let parts: [&[u8]; 3] = [b"PUBSUB", b"NUMSUB", channel.as_bytes()];
         self.inner.publisher.push(Answer::Count(asker), |bytes| command(bytes, &parts));
         self.inner.common.answer(answer)
+    }
+
+    fn members(&self, channel: &str, named_by: &str) -> LocalFuture<Result<Members, BusError>> {
+        let count = self.count_subscribers(channel);
+        let (asker, channels) = oneshot::channel();
+        let pattern = pattern(named_by);
+        let parts: [&[u8]; 3] = [b"PUBSUB", b"CHANNELS", &pattern];
+        self.inner.publisher.push(Answer::Channels(asker), |bytes| command(bytes, &parts));
+        let (channels, named_by) = (self.inner.common.answer(channels), named_by.to_owned());
+        Box::pin(async move {
+            let count = count.await?;
+            let name = |channel: &String| Some(channel.strip_prefix(&named_by)?.strip_suffix('#')?.to_owned());
+            Ok(Members { count, names: channels.await?.iter().filter_map(name).collect() })
+        })
     }
 
     fn routing(&self) -> Routing {

@@ -41,6 +41,8 @@ pub enum Answer {
     Probe,
     /// The number of subscribers.
     Count(oneshot::Sender<u64>),
+    /// The channels that are subscribed to, for what comes in front of their names.
+    Channels(oneshot::Sender<Vec<String>>),
 }
 
 /// Answers that are due; messages are many, and counted together.
@@ -48,6 +50,7 @@ enum Expected {
     Publishes(u64),
     Probe,
     Count(oneshot::Sender<u64>),
+    Channels(oneshot::Sender<Vec<String>>),
 }
 
 impl Queue {
@@ -97,6 +100,7 @@ impl Queue {
             (Answer::Publish, _) => answers.push_back(Expected::Publishes(1)),
             (Answer::Probe, _) => answers.push_back(Expected::Probe),
             (Answer::Count(asker), _) => answers.push_back(Expected::Count(asker)),
+            (Answer::Channels(asker), _) => answers.push_back(Expected::Channels(asker)),
         }
         true
     }
@@ -119,6 +123,7 @@ impl Queue {
             Expected::Publishes(_) => Answer::Publish,
             Expected::Probe => Answer::Probe,
             Expected::Count(asker) => Answer::Count(asker),
+            Expected::Channels(asker) => Answer::Channels(asker),
         })
     }
 

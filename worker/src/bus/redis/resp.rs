@@ -7,8 +7,8 @@ use super::error::RedisError;
 /// The longest message that is taken. Node servers publish what their clients send, 1 MB unless raised.
 pub const MAX_BULK_BYTES: usize = 64 * 1024 * 1024;
 
-/// The most elements of an answer: the longest that is asked for has four.
-const MAX_ELEMENTS: usize = 16;
+/// The most elements of an answer: the longest that is asked for names all servers of a namespace.
+const MAX_ELEMENTS: usize = 65_536;
 
 /// The longest line: errors are the longest there are.
 const MAX_LINE_BYTES: usize = 16 * 1024;
@@ -228,7 +228,7 @@ mod tests {
             &b"?\r\n"[..],
             b"$99999999999\r\n",
             b"$-2\r\n",
-            b"*17\r\n",
+            b"*65537\r\n",
             b":x\r\n",
             b"$1\r\nabc",
             b"*1\r\n*1\r\n+a\r\n",

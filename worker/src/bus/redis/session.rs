@@ -156,6 +156,15 @@ impl Session<'_> {
                     let _ = asker.send(u64::try_from(*count).unwrap_or(0));
                 }
             }
+            (Answer::Channels(asker), Reply::Many(items)) => {
+                let text = |item: &Item<'_>| match item {
+                    Item::Bytes(name) => String::from_utf8(name.to_vec()).ok(),
+                    _ => None,
+                };
+                let _ = asker.send(items.iter().filter_map(text).collect());
+            }
+            // Who may not list channels can do without names.
+            (Answer::Channels(asker), Reply::One(Item::Error(_))) => drop(asker.send(Vec::new())),
             (answer, Reply::One(Item::Error(text))) => {
                 let error = RedisError::refused("PUBLISH", text);
                 if matches!(answer, Answer::Publish) {

@@ -7,10 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomd_wire::BusHealth;
+use roomd_wire::{BusHealth, Generation, Slot, WorkerId};
 use tokio::sync::Notify;
 
-use crate::bus::{Bus, BusCounters, BusError, BusHandler, LocalFuture, Routing};
+use crate::bus::{Bus, BusCounters, BusError, BusHandler, LocalFuture, Members, Routing, worker_name};
 
 /// What the workers of a test share.
 #[derive(Default)]
@@ -130,6 +130,23 @@ impl Bus for MemoryBus {
             return Box::pin(async { Ok(0) });
         }
         Box::pin(async move { if down { Err(BusError::Down("as tested".into())) } else { Ok(count) } })
+    }
+
+    fn members(&self, channel: &str, named_by: &str) -> LocalFuture<Result<Members, BusError>> {
+        let count = self.count_subscribers(channel);
+        let (buses, named_by) = (self.hub.buses.borrow().clone(), named_by.to_owned());
+        let name = |channel: &String| Some(channel.strip_prefix(&named_by)?.strip_suffix('#')?.to_owned());
+        let names = match self.routing {
+            Routing::Pattern => {
+                buses.iter().flat_map(|bus| bus.channels.borrow().iter().filter_map(name).collect::<Vec<_>>()).collect()
+            }
+            Routing::Exact => (0..)
+                .zip(&buses)
+                .filter(|(_, bus)| bus.channels.borrow().contains(channel))
+                .map(|(slot, _)| worker_name(WorkerId { slot: Slot(slot), generation: Generation(1) }))
+                .collect(),
+        };
+        Box::pin(async move { Ok(Members { count: count.await?, names }) })
     }
 
     fn routing(&self) -> Routing {

@@ -1,6 +1,6 @@
 //! Workers that share a bus: everything they tell and ask each other, both ways of subscribing.
 
-use std::{cell::Cell, future::Future, rc::Rc};
+use std::{cell::Cell, future::Future, rc::Rc, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -237,6 +237,47 @@ fn sockets_of_all_workers_are_fetched_with_all_that_is_known() {
     });
 }
 
+/// Long enough to fail a test that waits it out.
+const LONG: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_server_that_leaves_is_not_waited_for() {
+    each_routing(2, |cluster, _| async move {
+        let _clients = [cluster.client(0), cluster.client(1)];
+        // A third server does not answer, and leaves.
+        let leave = async {
+            tokio::time::sleep(SOON).await;
+            cluster.hub.silent.set(0);
+        };
+        cluster.hub.silent.set(1);
+        let sockets = cluster.workers[0].sockets().timeout(LONG);
+        match tokio::join!(sockets.fetch_sockets(), leave).0 {
+            Err(RequestError::Left { left, partial }) => {
+                assert_eq!((left, partial.answers.len(), partial.expected), (vec!["unknown".to_owned()], 2, 3));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(cluster.workers[0].io.0.state.borrow().namespaces[0].pending.len(), 0);
+    });
+}
+
+#[test]
+fn a_bus_that_goes_down_ends_a_request_with_what_came() {
+    each_routing(2, |cluster, _| async move {
+        let _clients = [cluster.client(0), cluster.client(1)];
+        cluster.hub.silent.set(1);
+        let fall = async {
+            tokio::time::sleep(SOON).await;
+            cluster.hub.down.set(true);
+        };
+        let sockets = cluster.workers[0].sockets().timeout(LONG);
+        match tokio::join!(sockets.fetch_sockets(), fall).0 {
+            Err(RequestError::Bus { partial, .. }) => assert_eq!((partial.answers.len(), partial.expected), (2, 3)),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
 #[test]
 fn a_silent_server_costs_the_time_and_the_others_answers_are_kept() {
     each_routing(2, |cluster, _| async move {
@@ -393,7 +434,9 @@ fn requests_of_old_servers_and_of_the_emitter_are_served() {
             let published = std::mem::take(&mut *cluster.hub.published.borrow_mut());
             let read = |(channel, message): (String, bytes::Bytes)| {
                 assert_eq!(channel, "socket.io-response#/#");
-                serde_json::from_slice(&message).unwrap()
+                let mut answer: Value = serde_json::from_slice(&message).unwrap();
+                assert!(answer.as_object_mut().unwrap().remove("from").is_some(), "ours say who they are");
+                answer
             };
             published.into_iter().map(read).collect()
         };
