@@ -190,6 +190,7 @@ impl<T> RequestError<T> {
     pub fn into_partial(self) -> Answers<T> {
         match self {
             RequestError::Timeout { partial, .. }
+            | RequestError::Left { partial, .. }
             | RequestError::Bus { partial, .. }
             | RequestError::TooLong { partial, .. } => partial,
             RequestError::TooManyNamespaces | RequestError::Encode(_) | RequestError::Write(_) => {

@@ -82,6 +82,8 @@ impl RemoteSocket {
         match self.to_it().timeout(within).emit_with_ack(event, args).await {
             Ok(answers) => answers.answers.into_iter().next().ok_or(AckError::Disconnected),
             Err(RequestError::Timeout { within, .. }) => Err(AckError::Timeout(within)),
+            // No other server owes its answer.
+            Err(RequestError::Left { partial, .. }) => partial.answers.into_iter().next().ok_or(AckError::Disconnected),
             Err(RequestError::Bus { source, partial }) => {
                 partial.answers.into_iter().next().ok_or(AckError::Bus(source))
             }
