@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, thread};
 
-use roomd_tests::{Cluster, Node, Python, http::Connection};
+use roomd_tests::{Cluster, ClusterBuilder, Node, Python, RedisServer, http::Connection};
 use serde_json::{Value, json};
 
 /// The official client's versions, as npm packages.
@@ -64,10 +64,24 @@ fn ask_all(programs: &mut [Tried], request: &Value, check: impl Fn(&str, &Value)
     });
 }
 
+/// Two workers. A client that was lost on a busy machine holds its poll, and the test, up to the next ping: not for 25 s.
+fn cluster() -> ClusterBuilder {
+    Cluster::build(2).program("test_app").config("[socketio]\nping_interval = \"5s\"\n")
+}
+
 #[test]
 fn every_client_gets_what_it_expects_and_comes_back() {
-    // A client that was lost on a busy machine holds its poll, and the test, up to the next ping: not for 25 s.
-    let cluster = Cluster::build(2).program("test_app").config("[socketio]\nping_interval = \"5s\"\n").start();
+    expect_all(&cluster().start());
+}
+
+#[test]
+fn every_client_gets_the_same_over_redis() {
+    let redis = RedisServer::start(&[]);
+    expect_all(&cluster().redis(&redis.url()).start());
+}
+
+/// All that is to hold, and that the clients of a killed worker come back.
+fn expect_all(cluster: &Cluster) {
     let mut programs = programs();
     ask_all(&mut programs, &json!({"do": "expect", "url": cluster.url(), "apart": true}), |which, held| {
         assert_eq!(*held, json!(EXPECTATIONS), "{which}");
