@@ -36,10 +36,7 @@ pub fn run(workers: u16, clients: usize, rooms: &[usize], time: Duration) -> io:
     println!(
         "\nserver CPU per delivered message of 2 kB, {clients} clients, {workers} workers, {DELIVERIES} deliveries/s"
     );
-    println!(
-        "{:>5} {:>12} {:>12} {:>7} {:>12} {:>12}",
-        "room", "plain", "compressed", "ratio", "bytes plain", "compressed"
-    );
+    println!("{:>5} {:>12} {:>12} {:>7}", "room", "plain", "compressed", "ratio");
     let text = format!("\"{}\"", text(2000));
     for &room_size in rooms {
         let measure = |server: Server| {
@@ -48,15 +45,7 @@ pub fn run(workers: u16, clients: usize, rooms: &[usize], time: Duration) -> io:
         };
         let (plain, compressed) = (measure(Server::roomd(workers)?)?, measure(Server::compressing(workers)?)?);
         let micros = [&plain, &compressed].map(|measured| measured.cpu.as_secs_f64() * 1e6);
-        let bytes = [&plain, &compressed].map(|measured| measured.sample.len());
-        println!(
-            "{room_size:>5} {:>9.2} us {:>9.2} us {:>7.2} {:>12} {:>12}",
-            micros[0],
-            micros[1],
-            micros[1] / micros[0].max(1e-3),
-            bytes[0],
-            bytes[1]
-        );
+        println!("{room_size:>5} {:>9.2} us {:>9.2} us {:>7.2}", micros[0], micros[1], micros[1] / micros[0].max(1e-3));
     }
     println!("\nmemory (PSS over all processes) per idle WebSocket, {CONNECTIONS} connections");
     for compressed in [false, true] {
