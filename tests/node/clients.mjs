@@ -1,13 +1,14 @@
 // Official clients, driven by a test.
 import { io } from "socket.io-client";
 import { answer, packed, unpacked } from "./lines.mjs";
+import { withParser } from "./parsers.mjs";
 
 const clients = new Map();
 
 answer({
   // Waits until the client is connected, or was refused.
   connect({ name, url, options }) {
-    const socket = io(url, { forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 500, ...options });
+    const socket = io(url, { forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 500, ...withParser(options) });
     const client = { socket, events: [], log: [] };
     clients.set(name, client);
     socket.onAny((event, ...args) => {

@@ -1,10 +1,12 @@
 // What a client may expect of any server, tried by one version of the official client. `python/expectations.py` is its twin.
-// Usage: expectations.mjs PACKAGE
+// Usage: expectations.mjs PACKAGE [PARSER]
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { answer } from "./lines.mjs";
+import { withParser } from "./parsers.mjs";
 
 const connect = createRequire(import.meta.url)(process.argv[2]);
+const PARSER = withParser({ parser: process.argv[3] });
 const TRANSPORTS = { polling: ["polling"], websocket: ["websocket"], upgrade: ["polling", "websocket"] };
 const PATIENCE = 10000;
 
@@ -35,7 +37,7 @@ class Client {
   }
 
   static to(url, transports, namespace, options) {
-    return new Client(connect(url + namespace, { forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 200, transports, ...options }));
+    return new Client(connect(url + namespace, { forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 200, transports, ...PARSER, ...options }));
   }
 
   // Another namespace on the same connection.

@@ -5,10 +5,11 @@ import { createAdapter } from "@socket.io/redis-adapter";
 import { createClient } from "redis";
 import { Server } from "socket.io";
 import { answer, packed, tell, unpacked } from "./lines.mjs";
+import { withParser } from "./parsers.mjs";
 
 const [redis, options] = [process.argv[2], JSON.parse(process.argv[3] || "{}")];
 const http = createServer((request, response) => response.writeHead(404).end());
-const io = new Server(http, options);
+const io = new Server(http, withParser(options));
 const faults = [];
 process.on("uncaughtException", (error) => faults.push(String(error.stack || error)));
 process.on("unhandledRejection", (error) => faults.push(String((error && error.stack) || error)));

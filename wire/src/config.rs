@@ -53,6 +53,9 @@ pub struct SocketIoConfig {
     pub max_payload_bytes: u64,
     /// Cross-origin headers, if there are any.
     pub cors: Option<CorsConfig>,
+    /// The form of packets.
+    #[serde(default)]
+    pub parser: ParserConfig,
     /// How many bytes may wait for a client before it is closed as too slow.
     pub max_queue_bytes: u64,
     /// Which transports are served.
@@ -104,6 +107,7 @@ impl Default for SocketIoConfig {
             max_payload_bytes: 1_000_000,
             cors: None,
             max_queue_bytes: 16 * 1024 * 1024,
+            parser: ParserConfig::Json,
             transports: Transports::default(),
             allow_upgrades: true,
             cookie: None,
@@ -112,6 +116,16 @@ impl Default for SocketIoConfig {
             cleanup_empty_child_namespaces: true,
         }
     }
+}
+
+/// The form of packets between server and clients, which all of them must agree on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum ParserConfig {
+    /// socket.io-parser, the default of all programs.
+    #[default]
+    Json,
+    /// socket.io-msgpack-parser.
+    Msgpack,
 }
 
 /// Which bus a worker uses.

@@ -32,7 +32,7 @@ mod network;
 mod readiness;
 mod sid;
 
-pub use config::{BusConfig, PerMessageDeflate, SocketIoConfig, WorkerConfig};
+pub use config::{BusConfig, ParserConfig, PerMessageDeflate, SocketIoConfig, WorkerConfig};
 pub use http_options::{CookieConfig, CorsConfig, CorsOrigin, HttpCompression, SameSite, Transports};
 pub use link::{Link, LinkError, MAX_DESCRIPTORS, MAX_MESSAGE_BYTES, send_now};
 pub use message::{

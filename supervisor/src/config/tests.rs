@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use roomd_balancer::ListenAddress;
-use roomd_wire::{BusConfig, CookieConfig, CorsConfig, CorsOrigin, PerMessageDeflate, Transports};
+use roomd_wire::{BusConfig, CookieConfig, CorsConfig, CorsOrigin, ParserConfig, PerMessageDeflate, Transports};
 
 use crate::application::AppShape;
 
@@ -101,6 +101,7 @@ fn the_shipped_file_has_every_key_there_is() {
         max_queue: Some(_),
         cors_origins: Some(_),
         cors: Some(_),
+        parser: Some(_),
         http:
             HttpOptions {
                 add_trailing_slash: Some(_),
@@ -242,6 +243,7 @@ fn each_mistake_has_its_message() {
         ("[socketio]\ncors = { methods = [\"GET \\n\"] }", "2:21: `methods` cannot hold", "such as \"GET\""),
         ("[socketio]\ncors = { options_success_status = 404 }", "2:35: `options_success_status`", "200 to 299"),
         ("[socketio]\ncors = true\ncors_origins = \"*\"", "3:16: [socketio] has both", "2 | cors = true"),
+        ("[socketio]\nparser = \"protobuf\"", "2:10: `parser` cannot be \"protobuf\"", "\"msgpack\""),
         ("[socketio]\ntransports = []", "2:14: `transports` is an empty list", "\"polling\""),
         ("[socketio]\ntransports = [\"polling\", \"webtransport\"]", "2:26: `transports` cannot hold", "\"websocket\""),
         ("[socketio]\nallow_upgrades = 1", "2:18: `allow_upgrades`", "boolean"),
@@ -492,6 +494,8 @@ fn options_of_http_are_as_the_official_server_has_them() {
     let socketio = |text: &str| load(&format!("[socketio]\n{text}")).socketio;
     assert_eq!(socketio("add_trailing_slash = false").path, "/socket.io");
     assert_eq!(socketio("path = \"/a/\"\nadd_trailing_slash = false").path, "/a");
+    assert_eq!(socketio("parser = \"msgpack\"").parser, ParserConfig::Msgpack);
+    assert_eq!(socketio("parser = \"json\"").parser, ParserConfig::Json);
     assert_eq!(socketio("transports = \"websocket\"").transports, Transports { polling: false, websocket: true });
     assert!(!socketio("allow_upgrades = false").allow_upgrades);
 

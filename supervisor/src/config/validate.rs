@@ -9,7 +9,7 @@ use std::{
 };
 
 use roomd_balancer::ListenAddress;
-use roomd_wire::{BusConfig, PerMessageDeflate, SocketIoConfig};
+use roomd_wire::{BusConfig, ParserConfig, PerMessageDeflate, SocketIoConfig};
 use toml::Spanned;
 
 use super::{
@@ -323,6 +323,17 @@ impl Check<'_> {
                 "raise `max_queue`, or lower `max_payload`",
             );
             self.problems.push(problem.and(queue_span.and(payload_span), "the largest message"));
+        }
+        if let Some(parser) = file.parser {
+            match parser.get_ref().as_str() {
+                "json" => config.parser = ParserConfig::Json,
+                "msgpack" => config.parser = ParserConfig::Msgpack,
+                other => self.problem(
+                    Some(parser.span()),
+                    format!("`parser` cannot be \"{other}\""),
+                    "give \"json\", or \"msgpack\" for clients with socket.io-msgpack-parser",
+                ),
+            }
         }
         if let Some(path) = file.path {
             match socketio_path(path.get_ref()) {

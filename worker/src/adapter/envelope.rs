@@ -13,7 +13,7 @@ use bytes::Bytes;
 use roomd_wire::{Generation, Slot, WorkerId};
 use smallvec::SmallVec;
 
-use crate::protocol::Encoded;
+use crate::protocol::{Encoded, Parser};
 
 /// The one byte that MessagePack never uses.
 const MARK: u8 = 0xc1;
@@ -79,14 +79,15 @@ pub fn encode(
     Some(message)
 }
 
-/// Reads an envelope. Its packet shares the message's memory.
-pub fn decode(message: &Bytes) -> Result<Envelope<'_>, NotAnEnvelope> {
+/// Reads an envelope with a packet for this parser. The packet shares the message's memory.
+pub fn decode(message: &Bytes, parser: Parser) -> Result<Envelope<'_>, NotAnEnvelope> {
     let (head, rest) = message.split_first_chunk::<HEAD_BYTES>().ok_or(NotAnEnvelope)?;
     let [MARK, VERSION, s0, s1, g0, g1, g2, g3, sequence @ .., flags] = *head else { return Err(NotAnEnvelope) };
     let (rooms, rest) = read_names(rest).ok_or(NotAnEnvelope)?;
     let (except, rest) = read_names(rest).ok_or(NotAnEnvelope)?;
-    let packet =
-        Encoded::from_wire(message.slice_ref(rest)).map_err(|_| NotAnEnvelope)?.compress(flags & UNCOMPRESSED == 0);
+    let packet = Encoded::from_wire(message.slice_ref(rest), parser)
+        .map_err(|_| NotAnEnvelope)?
+        .compress(flags & UNCOMPRESSED == 0);
     Ok(Envelope {
         origin: WorkerId {
             slot: Slot(u16::from_be_bytes([s0, s1])),
@@ -138,7 +139,7 @@ mod tests {
             let packet = packet().compress(compress);
             let message = Bytes::from(encode(origin(), u64::MAX, true, rooms, except, &packet).unwrap());
             assert!(is_envelope(&message));
-            let read = decode(&message).unwrap();
+            let read = decode(&message, Parser::Json).unwrap();
             assert_eq!((read.origin, read.sequence, read.volatile), (origin(), u64::MAX, true));
             assert_eq!((&read.rooms[..], &read.except[..]), (rooms, except));
             assert_eq!(read.packet, packet);
@@ -149,14 +150,14 @@ mod tests {
     fn what_is_damaged_is_refused_or_read_but_never_panics() {
         let message = encode(origin(), 1, false, &["room"], &["except"], &packet()).unwrap();
         for end in 0..message.len() {
-            assert_eq!(decode(&Bytes::copy_from_slice(&message[..end])), Err(NotAnEnvelope), "{end}");
+            assert_eq!(decode(&Bytes::copy_from_slice(&message[..end]), Parser::Json), Err(NotAnEnvelope), "{end}");
         }
         let mut rng = fastrand::Rng::with_seed(1);
         for _ in 0..20_000 {
             let mut damaged = message.clone();
             let at = rng.usize(..damaged.len());
             damaged[at] = rng.u8(..);
-            let _ = std::hint::black_box(decode(&damaged.into()));
+            let _ = std::hint::black_box(decode(&damaged.into(), Parser::Json));
         }
     }
 

@@ -5,7 +5,7 @@ use std::{borrow::Cow, rc::Rc};
 use bytes::Bytes;
 use roomd_wire::{PeerAddress, Sid};
 
-use crate::{adapter::codec::js_date, protocol::session::CloseReason};
+use crate::protocol::{date::js_date, session::CloseReason};
 
 /// Names a session inside one worker; a key of an ended session never names a later one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

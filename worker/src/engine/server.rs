@@ -30,7 +30,7 @@ use super::{
 use crate::{
     control::Outbox,
     protocol::{
-        Encoded,
+        Encoded, Parser,
         batch::Batch,
         deadlines::Deadlines,
         engine_packet::{OpenPacket, Packet, PacketError},
@@ -133,6 +133,11 @@ impl Engine {
             handler: OnceCell::new(),
             service: OnceCell::new(),
         })))
+    }
+
+    /// The form of packets, which is for the layer above.
+    pub fn parser(&self) -> Parser {
+        self.0.options.parser.into()
     }
 
     /// Names the layer above, once, and starts the tasks. Must be called inside a `LocalSet`.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Data, DataError, PacketError, PacketType, SocketPacket};
+use super::{Data, DataError, PacketError, PacketType, SocketPacket, msgpack::Unreadable};
 
 /// The packet of a session that waits for its attachments, if any.
 #[derive(Debug, Default)]
@@ -46,6 +46,15 @@ pub enum Violation {
     /// Bytes came while none were due.
     #[error("take bytes that belong to no packet")]
     BytesWithoutPacket,
+    /// The bytes are no MessagePack.
+    #[error("read a packet: {0}")]
+    Msgpack(#[from] Unreadable),
+    /// A field of a packet in MessagePack is missing or of the wrong type.
+    #[error("accept a packet with this {0:?}")]
+    Field(&'static str),
+    /// A text came where all packets are MessagePack.
+    #[error("take a text message: packets are MessagePack here")]
+    TextNotMsgpack,
 }
 
 /// What a text message turned out to be.

@@ -5,7 +5,7 @@ use std::io::Write;
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::{Data, PacketType, json_write};
+use super::{Data, PacketType, Parser, json_write};
 
 /// First byte of a whole, unmasked frame of text.
 const TEXT_FRAME: u8 = 0x81;
@@ -14,9 +14,13 @@ const BINARY_FRAME: u8 = 0x82;
 /// In the first byte of a frame: its message is compressed.
 const COMPRESSED: u8 = 0x40;
 
+/// The longest header of an unmasked frame.
+pub(super) const FRAME_HEAD_BYTES: usize = 10;
+
 /// A packet encoded once for all its recipients (design D8).
 ///
-/// It holds the complete WebSocket frames, ready to be written: a text frame, and a binary frame for each attachment.
+/// It holds the complete WebSocket frames, ready to be written: a text frame, and a binary frame for each attachment;
+/// with the MessagePack parser one binary frame.
 /// A server's frames carry no mask, so one buffer serves everybody. A clone shares it. HTTP polling derives its payload
 /// from [`Encoded::parts`], which those that were compressed for a WebSocket do not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,9 +32,9 @@ pub struct Encoded {
 /// One Engine.IO packet of an [`Encoded`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// An attachment; else a text packet.
+    /// An attachment or MessagePack; else a text packet.
     pub binary: bool,
-    /// What the frame carries: a text packet with its Engine.IO digit, or the bytes of the attachment.
+    /// What the frame carries: a text packet with its Engine.IO digit, or the bytes.
     pub payload: &'a [u8],
 }
 
@@ -112,6 +116,25 @@ impl Encoded {
         Self::packet(PacketType::Disconnect, nsp, None, None, &[])
     }
 
+    /// One binary message, which stands in `wire` behind [`FRAME_HEAD_BYTES`] that are left free.
+    pub(super) fn binary(mut wire: Vec<u8>) -> Self {
+        let len = wire.len() - FRAME_HEAD_BYTES;
+        let start = FRAME_HEAD_BYTES + len - frame_len(len);
+        wire[start] = BINARY_FRAME;
+        match len {
+            0..126 => wire[start + 1] = len as u8,
+            126..0x1_0000 => {
+                wire[start + 1] = 126;
+                wire[start + 2..FRAME_HEAD_BYTES].copy_from_slice(&(len as u16).to_be_bytes());
+            }
+            _ => {
+                wire[start + 1] = 127;
+                wire[start + 2..FRAME_HEAD_BYTES].copy_from_slice(&(len as u64).to_be_bytes());
+            }
+        }
+        Self::of(Bytes::from(wire).slice(start..))
+    }
+
     /// Any text packet of Engine.IO, its digit included.
     pub fn engine(packet: &str) -> Self {
         let mut wire = Vec::with_capacity(frame_len(packet.len()));
@@ -160,12 +183,17 @@ impl Encoded {
         self.compress
     }
 
-    /// Takes ready-made frames that another worker has encoded.
+    /// Takes ready-made frames that another worker has encoded for the same parser.
     ///
     /// # Errors
-    /// Where the bytes are not a text frame of a message followed by binary frames.
-    pub fn from_wire(wire: Bytes) -> Result<Self, NotFrames> {
+    /// Where the bytes are not a text frame of a message followed by binary frames; with the MessagePack parser, not one
+    /// binary frame.
+    pub fn from_wire(wire: Bytes, parser: Parser) -> Result<Self, NotFrames> {
         let mut rest = &wire[..];
+        if parser == Parser::Msgpack {
+            let whole = split_frame(rest).is_some_and(|(part, after)| part.binary && after.is_empty());
+            return if whole { Ok(Self::of(wire)) } else { Err(NotFrames) };
+        }
         let mut first = true;
         while first || !rest.is_empty() {
             let (part, after) = split_frame(rest).ok_or(NotFrames)?;
@@ -309,7 +337,7 @@ mod tests {
             ]
         );
         assert!(encoded.wire().ends_with(&[0x82, 2, 1, 2, 0x82, 0]));
-        assert_eq!(Encoded::from_wire(encoded.wire().clone()).as_ref(), Ok(&encoded));
+        assert_eq!(Encoded::from_wire(encoded.wire().clone(), Parser::Json).as_ref(), Ok(&encoded));
     }
 
     #[test]
@@ -344,7 +372,7 @@ mod tests {
             b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff4",
             b"\x81\x014\x82",
         ] {
-            assert_eq!(Encoded::from_wire(Bytes::from_static(wire)), Err(NotFrames), "{wire:?}");
+            assert_eq!(Encoded::from_wire(Bytes::from_static(wire), Parser::Json), Err(NotFrames), "{wire:?}");
         }
     }
 }

@@ -15,9 +15,12 @@
 //! | `assembly` | puts a packet and its attachments together |
 //! | `membership` | one client's sockets: how it joins namespaces and leaves them |
 //! | `encoded` | Socket.IO packets as they go out, encoded once for all recipients |
+//! | `parser` | which form packets have for clients |
+//! | `msgpack` | the form of the official MessagePack parser, and MessagePack itself |
 //! | `data` | the canonical form of arguments: JSON text with placeholders, and its attachments |
 //! | `args` | from Rust values to arguments and back |
 //! | `binary` | bytes inside arguments |
+//! | `date` | JavaScript's dates as text |
 //! | `json`, `json_write` | the JSON reader and writer that the above share |
 
 pub mod admission;
@@ -26,6 +29,7 @@ pub mod assembly;
 pub mod batch;
 mod binary;
 mod data;
+pub mod date;
 pub mod deadlines;
 pub mod deflate;
 mod encoded;
@@ -35,6 +39,8 @@ pub mod heartbeat;
 pub(crate) mod json;
 pub(crate) mod json_write;
 pub mod membership;
+pub mod msgpack;
+mod parser;
 pub mod queue;
 pub mod session;
 mod socket_packet;
@@ -44,5 +50,6 @@ pub use binary::Binary;
 pub use data::{Data, DataError, MAX_ATTACHMENTS};
 pub use encoded::{Encoded, Part};
 pub use json::{JsonError, MAX_DEPTH};
+pub use parser::Parser;
 pub(crate) use socket_packet::leading_name;
 pub use socket_packet::{EventName, PacketError, PacketType, SocketPacket, is_reserved_event};

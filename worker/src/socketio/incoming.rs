@@ -1,6 +1,6 @@
 //! The way of a message from a client: to a packet, to the socket it is for, to a handler.
 
-use std::{cell::Cell, rc::Rc, time::Instant};
+use std::{borrow::Cow, cell::Cell, rc::Rc, time::Instant};
 
 use bytes::Bytes;
 
@@ -18,9 +18,10 @@ use super::{
 use crate::{
     engine::{CloseReason, Handshake, SessionHandler, SessionKey},
     protocol::{
-        Data, PacketType,
+        Data, PacketType, Parser,
         assembly::{Assembly, Complete, Text, Violation},
         membership::{Actions, Cause, Membership},
+        msgpack,
     },
 };
 
@@ -28,7 +29,9 @@ impl Io {
     /// A packet has come whole.
     fn packet(&self, session: SessionKey, packet: Whole<'_>) {
         if packet.kind == PacketType::Connect {
-            return self.connect(session, packet.nsp, packet.json);
+            // Bytes in it have a form in JSON, too.
+            let auth = packet.json.map(Cow::Borrowed).or_else(|| packet.data.map(Data::plain_json));
+            return self.connect(session, packet.nsp, auth.as_deref());
         }
         let mut out = Actions::new();
         let to = {
@@ -134,6 +137,9 @@ impl SessionHandler for Io {
     }
 
     fn text(&self, key: SessionKey, message: &str) {
+        if self.0.parser == Parser::Msgpack {
+            return self.unreadable(key, &Violation::TextNotMsgpack);
+        }
         let read = {
             let mut state = self.0.state.borrow_mut();
             let Some(session) = state.sessions.get_mut(&key) else { return };
@@ -152,10 +158,13 @@ impl SessionHandler for Io {
     }
 
     fn binary(&self, key: SessionKey, message: Bytes) {
-        let read = {
-            let mut state = self.0.state.borrow_mut();
-            let Some(session) = state.sessions.get_mut(&key) else { return };
-            session.assembly.binary(message)
+        let read = match self.0.parser {
+            Parser::Msgpack => msgpack::packet::decode(&message).map(Some),
+            Parser::Json => {
+                let mut state = self.0.state.borrow_mut();
+                let Some(session) = state.sessions.get_mut(&key) else { return };
+                session.assembly.binary(message)
+            }
         };
         match read {
             Ok(None) => {}

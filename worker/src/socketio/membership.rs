@@ -25,10 +25,7 @@ use super::{
 };
 use crate::{
     engine::{CloseReason, SessionKey},
-    protocol::{
-        Encoded,
-        membership::{Action, Actions, Cause, Member, Membership, Reason, SocketKey},
-    },
+    protocol::membership::{Action, Actions, Cause, Member, Membership, Reason, SocketKey},
 };
 
 impl Io {
@@ -48,7 +45,7 @@ impl Io {
                 Action::Forget(key) => self.forget(key),
                 Action::SendDisconnect(SocketKey { namespace, .. }) => {
                     if let Some(members) = self.0.state.borrow().namespaces.at(namespace) {
-                        self.0.engine.send(session, &Encoded::disconnect(&members.nsp.name));
+                        self.0.engine.send(session, &self.0.parser.disconnect(&members.nsp.name));
                     }
                 }
                 Action::Leave(key, reason) => self.leave(key, reason),
@@ -157,7 +154,7 @@ impl Io {
         for room in apart.iter().flat_map(Apart::rooms) {
             self.join_room(nsp, *id, room);
         }
-        self.0.engine.send(session, &Encoded::connect(&nsp.name, id.as_str()));
+        self.0.engine.send(session, &self.0.parser.connect(&nsp.name, id.as_str()));
         if let Some(handler) = nsp.handlers().and_then(|handlers| handlers.connect.as_ref()) {
             self.call("connect", || handler(&ConnectCall { socket }));
         }
@@ -167,7 +164,9 @@ impl Io {
         let Some((session, key)) = self.decided(socket, Membership::refuse) else { return };
         self.forget(key);
         let data = error.data.map(|data| data.to_string());
-        self.0.engine.send(session, &Encoded::connect_error(&socket.namespace.name, &error.message, data.as_deref()));
+        self.0
+            .engine
+            .send(session, &self.0.parser.connect_error(&socket.namespace.name, &error.message, data.as_deref()));
     }
 
     /// Middleware has decided. `None` if that does not matter any more.

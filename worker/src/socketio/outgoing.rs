@@ -6,8 +6,9 @@ use super::{Io, Socket, call::OutgoingCall, membership::call_alone, namespaces::
 use crate::{
     adapter::envelope::Names,
     protocol::{
-        Data, Encoded,
+        Data, Encoded, Parser,
         assembly::{Assembly, Text},
+        msgpack,
     },
 };
 
@@ -46,7 +47,7 @@ impl Io {
         packet: &Encoded,
     ) {
         if self.hears_outgoing(nsp)
-            && let Some(event) = event_of(packet)
+            && let Some(event) = event_of(packet, self.0.parser)
         {
             self.tell_outgoing_to_all(nsp, rooms, except, &event);
         }
@@ -55,7 +56,11 @@ impl Io {
 }
 
 /// The event in a packet that came ready-made from another worker.
-fn event_of(packet: &Encoded) -> Option<Data> {
+fn event_of(packet: &Encoded, parser: Parser) -> Option<Data> {
+    if parser == Parser::Msgpack {
+        let message = packet.wire().slice_ref(packet.parts().next()?.payload);
+        return msgpack::packet::decode(&message).ok()?.data;
+    }
     let mut assembly = Assembly::default();
     let mut parts = packet.parts();
     let text = std::str::from_utf8(parts.next()?.payload.get(1..)?).ok()?;
@@ -83,9 +88,11 @@ mod tests {
             Data::event("bytes", &(Binary::from(vec![1, 2]), "x", Binary::from(vec![]))).unwrap(),
         ] {
             for (nsp, id) in [("/", None), ("/chat", Some(3))] {
-                assert_eq!(event_of(&Encoded::event(nsp, id, &data)).unwrap(), data);
+                for parser in [Parser::Json, Parser::Msgpack] {
+                    assert_eq!(event_of(&parser.event(nsp, id, &data), parser).unwrap(), data);
+                }
             }
         }
-        assert_eq!(event_of(&Encoded::disconnect("/")), None);
+        assert_eq!(event_of(&Encoded::disconnect("/"), Parser::Json), None);
     }
 }

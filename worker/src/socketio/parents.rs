@@ -16,7 +16,7 @@ use super::{
     server::{Inner, count},
     socket::no_auth,
 };
-use crate::{engine::SessionKey, protocol::Encoded};
+use crate::engine::SessionKey;
 
 /// What a client is told that asks for a namespace which there is not, in the official server's words.
 pub(super) const INVALID_NAMESPACE: &str = "Invalid namespace";
@@ -147,11 +147,11 @@ impl Io {
     /// A client is in as many namespaces as it may be, or the worker has as many as it may have.
     pub(super) fn too_many_namespaces(&self, session: SessionKey, name: &str) {
         count(&self.0.counters.refused_namespaces);
-        self.0.engine.send(session, &Encoded::connect_error(name, "Too many namespaces", None));
+        self.0.engine.send(session, &self.0.parser.connect_error(name, "Too many namespaces", None));
     }
 
     fn no_such_namespace(&self, session: SessionKey, name: &str) {
-        self.0.engine.send(session, &Encoded::connect_error(name, INVALID_NAMESPACE, None));
+        self.0.engine.send(session, &self.0.parser.connect_error(name, INVALID_NAMESPACE, None));
     }
 }
 
@@ -213,7 +213,7 @@ impl Undecided {
 impl Drop for Undecided {
     fn drop(&mut self) {
         if self.decide() {
-            self.io.0.engine.send(self.session, &Encoded::connect_error(&self.name, "internal error", None));
+            self.io.0.engine.send(self.session, &self.io.0.parser.connect_error(&self.name, "internal error", None));
         }
     }
 }

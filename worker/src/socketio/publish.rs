@@ -31,7 +31,7 @@ impl Inner {
         local: bool,
         event: &Data,
     ) {
-        let packet = Encoded::event(&nsp.name, None, event).compress(flags.may_compress());
+        let packet = self.parser.event(&nsp.name, None, event).compress(flags.may_compress());
         // First here: clients of this worker never wait for the bus.
         self.deliver(nsp, rooms, except, flags.volatile, &packet);
         if !local {
@@ -90,7 +90,7 @@ impl Io {
         if envelope::is_envelope(message) {
             // Over Redis, where anybody can publish, nobody may hand us frames.
             let trusted = self.0.bus.get().is_some_and(|bus| bus.routing() == Routing::Exact);
-            let Some(envelope) = envelope::decode(message).ok().filter(|_| trusted) else {
+            let Some(envelope) = envelope::decode(message, self.0.parser).ok().filter(|_| trusted) else {
                 return count(&self.0.counters.bus_malformed);
             };
             let own = envelope.origin == self.0.worker;
@@ -106,7 +106,7 @@ impl Io {
             Ok(broadcast) if broadcast.packet.nsp == *nsp.name => {
                 let Some(packet) = broadcast.packet.into_event() else { return count(&self.0.counters.bus_malformed) };
                 let Some((rooms, except)) = names(&broadcast.target) else { return };
-                let packet = packet.encode(None).compress(broadcast.flags.may_compress());
+                let packet = packet.encode(self.0.parser, None).compress(broadcast.flags.may_compress());
                 self.deliver(nsp, &rooms, &except, broadcast.flags.volatile, &packet);
             }
             Ok(_of_another_namespace) => {}

@@ -192,7 +192,7 @@ impl Io {
         let Some(place) = self.0.passing.enter(0) else {
             // Whoever asks gets no answer from here, and learns it when its time is over.
             if let Some((rooms, except)) = names(target) {
-                let packet = packet.encode(None).compress(flags.may_compress());
+                let packet = packet.encode(self.0.parser, None).compress(flags.may_compress());
                 self.deliver(nsp, &rooms, &except, flags.volatile, &packet);
             }
             return;
@@ -231,7 +231,7 @@ impl Io {
             None => Waiting::default().ask_many([]),
         };
         if let Some((rooms, except)) = names(target) {
-            let packet = packet.encode(Some(question.number)).compress(flags.may_compress());
+            let packet = packet.encode(self.0.parser, Some(question.number)).compress(flags.may_compress());
             self.deliver(nsp, &rooms, &except, flags.volatile, &packet);
         }
         (ids.len(), Here { answers, _awaited: Awaited { io: self.clone(), namespace: nsp.clone(), question } })

@@ -38,7 +38,7 @@ use crate::{
     bus::{Bus, Routing, worker_name},
     engine::{Engine, Handshake, SessionKey},
     protocol::{
-        Data, Encoded,
+        Data, Parser,
         assembly::Assembly,
         membership::{Member, Membership, SocketKey},
     },
@@ -48,6 +48,8 @@ use crate::{
 pub(super) struct Inner {
     pub(super) engine: Engine,
     pub(super) worker: WorkerId,
+    /// The form of all packets from and to clients.
+    pub(super) parser: Parser,
     pub(super) bus: OnceCell<Rc<dyn Bus>>,
     /// In the order of their declaration.
     pub(super) parents: Vec<Parent>,
@@ -141,6 +143,7 @@ impl Inner {
         }
         Inner {
             keep_empty_children: !engine.cleans_up_empty_child_namespaces(),
+            parser: engine.parser(),
             engine,
             worker,
             bus: OnceCell::new(),
@@ -206,7 +209,7 @@ impl Inner {
     pub(super) fn answer(&self, nsp: &Nsp, socket: SocketId, id: u64, data: &Data) {
         let state = self.state.borrow();
         if let Some(socket) = state.namespaces.of(nsp).and_then(|members| members.socket(&socket)) {
-            self.engine.send(socket.session, &Encoded::ack(&nsp.name, id, data));
+            self.engine.send(socket.session, &self.parser.ack(&nsp.name, id, data));
         }
     }
 

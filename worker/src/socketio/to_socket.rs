@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     adapter::codec::Flags,
-    protocol::{Data, EncodeError, Encoded},
+    protocol::{Data, EncodeError},
 };
 
 /// How something is sent to a client, or by [`to`](ToSocket::to) and its like to others: collected by its methods, used by the
@@ -131,7 +131,8 @@ impl<'a> ToSocket<'a> {
         if io.hears_outgoing(&self.socket.namespace) {
             io.tell_outgoing(self.socket, event);
         }
-        let packet = Encoded::event(self.socket.namespace(), number, event).compress(self.flags.may_compress());
+        let packet =
+            self.socket.io.0.parser.event(self.socket.namespace(), number, event).compress(self.flags.may_compress());
         match self.flags.volatile {
             true => io.0.engine.send_volatile(session, &packet),
             false => io.0.engine.send(session, &packet),

@@ -5,12 +5,14 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{
-    Flags, MAX_MESSAGE_BYTES, ReadError, Selector, WriteError, from_json,
-    msgpack::{Reader, Token, Writer},
+    Flags, MAX_MESSAGE_BYTES, ReadError, Selector, WriteError,
+    error::reader,
     target::{read_options, write_options},
-    to_json,
 };
-use crate::protocol::{Data, Encoded, PacketType, leading_name};
+use crate::protocol::{
+    Data, Encoded, PacketType, Parser, leading_name,
+    msgpack::{Reader, Token, Writer, from_json, to_json},
+};
 
 /// A broadcast from another server, or from the emitter (uid `emitter`).
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +46,7 @@ impl Broadcast {
     /// # Errors
     /// Where Node would end over it, and where clients would close the connection over the packet.
     pub fn decode(message: &Bytes) -> Result<Self, ReadError> {
-        let mut reader = Reader::new(message)?;
+        let mut reader = reader(message)?;
         let count = reader.array_head()?;
         if count < 3 {
             return Err(ReadError::Field("opts"));
@@ -62,7 +64,7 @@ impl Broadcast {
 
 /// Who sent a broadcast, found without reading the rest: own messages come back, and are dropped at no cost.
 pub fn sender(message: &[u8]) -> Option<Cow<'_, str>> {
-    let mut reader = Reader::new(message).ok()?;
+    let mut reader = reader(message).ok()?;
     reader.array_head().ok()?;
     match reader.token().ok()? {
         Token::Text(uid) => Some(uid),
@@ -101,7 +103,7 @@ pub(super) fn write_event(writer: &mut Writer, nsp: &str, data: &Data) -> Result
     writer.text("type");
     writer.unsigned(u64::from(PacketType::Event.number()));
     writer.text("data");
-    from_json::write_data(writer, data)?;
+    from_json::write_data(writer, data, MAX_MESSAGE_BYTES)?;
     writer.text("nsp");
     writer.text(nsp);
     Ok(())
@@ -134,8 +136,8 @@ impl Packet {
                     data = Some(to_json::read_data(reader, message)?);
                     continue;
                 }
-                "type" => kind = number(&token),
-                "id" => id = number(&token),
+                "type" => kind = token.index(),
+                "id" => id = token.index(),
                 "nsp" => {
                     nsp = match token {
                         Token::Text(text) => Some(text.into_owned()),
@@ -181,18 +183,8 @@ impl Packet {
         (self.kind == PacketType::Event).then_some(Self { id: None, ..self })
     }
 
-    /// The packet as clients get it, with this ack id if answers are wanted.
-    pub fn encode(&self, id: Option<u64>) -> Encoded {
-        let (json, attachments) =
-            self.data.as_ref().map_or((None, &[][..]), |data| (Some(data.json()), data.attachments()));
-        Encoded::packet(self.kind, &self.nsp, id.or(self.id), json, attachments)
-    }
-}
-
-fn number(token: &Token<'_>) -> Option<u64> {
-    match *token {
-        Token::Unsigned(number) => Some(number),
-        Token::Float(number) if number.trunc() == number && (0.0..9e15).contains(&number) => Some(number as u64),
-        _ => None,
+    /// The packet as clients with this parser get it, with this ack id if answers are wanted.
+    pub fn encode(&self, parser: Parser, id: Option<u64>) -> Encoded {
+        parser.packet(self.kind, &self.nsp, id.or(self.id), self.data.as_ref())
     }
 }

@@ -1,6 +1,12 @@
 //! Why a message is not read or not sent, and how long one may be.
 
+use bytes::Bytes;
 use thiserror::Error;
+
+use crate::protocol::{
+    Data,
+    msgpack::{Reader, TooLong, Unreadable, to_json},
+};
 
 /// Longest message that is read or written. Clients send 1 MB at most unless told otherwise; this is what keeps a
 /// hostile message (text grows sixfold when escaped) from filling memory. The official adapter has no limit, but Redis has:
@@ -44,4 +50,34 @@ pub enum WriteError {
     /// A name that the other servers use themselves, or that would end a Node server without a listener for it.
     #[error("emit to servers an event with the reserved name {0:?}")]
     ReservedServerEvent(String),
+}
+
+impl From<Unreadable> for ReadError {
+    fn from(error: Unreadable) -> Self {
+        match error {
+            Unreadable::Malformed => ReadError::Malformed("MessagePack"),
+            Unreadable::TooMuch(what) => ReadError::TooMuch(what),
+            Unreadable::FakePlaceholder => ReadError::Harmful,
+        }
+    }
+}
+
+impl From<TooLong> for WriteError {
+    fn from(TooLong(bytes): TooLong) -> Self {
+        WriteError::TooLong(bytes)
+    }
+}
+
+/// Reads a message that is not longer than one may be.
+pub(super) fn reader(message: &[u8]) -> Result<Reader<'_>, ReadError> {
+    if message.len() > MAX_MESSAGE_BYTES {
+        return Err(ReadError::TooMuch("bytes"));
+    }
+    Ok(Reader::new(message))
+}
+
+/// Reads a message that is one value, likewise.
+pub(super) fn read_message(message: &Bytes) -> Result<Data, ReadError> {
+    reader(message)?;
+    Ok(to_json::read_message(message)?)
 }

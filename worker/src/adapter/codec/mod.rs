@@ -7,21 +7,17 @@
 //! | `broadcast` | a packet for many: `[uid, packet, opts]` |
 //! | `request` | questions and orders to all servers |
 //! | `response` | what servers answer |
-//! | `from_json`, `to_json` | arguments to MessagePack and back |
-//! | `msgpack` | the pieces of MessagePack |
 //! | `error` | why a message is not read or not sent, and how long one may be |
-//! | `date` | JavaScript's dates as text |
 //! | `poison` | which messages end a Node server: a check on all that we send, in debug builds |
+//!
+//! MessagePack itself is in [`crate::protocol::msgpack`].
 //!
 //! Reading is tolerant where Node is, and hostile bytes yield an error. Node is not: some payloads end every Node
 //! server that is subscribed. What is sent is therefore typed so that they cannot be expressed.
 
 mod broadcast;
 mod channel;
-mod date;
 mod error;
-mod from_json;
-mod msgpack;
 #[cfg(any(test, debug_assertions))]
 mod poison;
 #[cfg(test)]
@@ -30,14 +26,12 @@ mod properties;
 mod request;
 mod response;
 mod target;
-mod to_json;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod vectors;
 
 pub use broadcast::{Broadcast, Packet, encode_broadcast, sender};
 pub use channel::{Channels, Incoming, namespace_of, random_id};
-pub use date::js_date;
 pub use error::{MAX_MESSAGE_BYTES, ReadError, WriteError};
 pub use request::{Request, RequestBody};
 pub use response::{RemoteHandshake, RemoteSocket, Response, ResponseBody};

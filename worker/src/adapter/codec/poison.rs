@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::to_json;
+use super::error::read_message;
 
 /// Whether a message of a broadcast channel throws in the subscriber's callback, which ends the process.
 pub(super) fn broadcast_harms(message: &[u8]) -> bool {
@@ -69,7 +69,7 @@ pub(super) fn assert_harmless_response(message: &[u8]) {
 }
 
 fn msgpack(message: &[u8]) -> Option<Value> {
-    let data = to_json::read_message(&Bytes::copy_from_slice(message)).ok()?;
+    let data = read_message(&Bytes::copy_from_slice(message)).ok()?;
     serde_json::from_str(data.json()).ok()
 }
 

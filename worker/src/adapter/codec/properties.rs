@@ -4,9 +4,12 @@ use bytes::Bytes;
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-use super::{msgpack::Writer, *};
+use super::{error::read_message, *};
 use crate::{
-    protocol::{Data, Encoded, PacketType, SocketPacket, engine_packet},
+    protocol::{
+        Data, Encoded, PacketType, Parser, SocketPacket, engine_packet,
+        msgpack::{Writer, from_json},
+    },
     seeds,
 };
 
@@ -185,7 +188,7 @@ fn events_survive_the_way_to_a_client_and_back() {
         let id = rng.bool().then(|| rng.u64(..));
         let nsp = if rng.bool() { "/" } else { "/chat" };
         let encoded = Encoded::event(nsp, id, &data);
-        assert_eq!(Encoded::from_wire(encoded.wire().clone()).as_ref(), Ok(&encoded));
+        assert_eq!(Encoded::from_wire(encoded.wire().clone(), Parser::Json).as_ref(), Ok(&encoded));
 
         let mut payload = Vec::new();
         engine_packet::push_encoded(&mut payload, &encoded);
@@ -204,7 +207,7 @@ fn events_survive_the_way_to_a_client_and_back() {
 fn read_all_ways(bytes: &Bytes) {
     if let Ok(broadcast) = Broadcast::decode(bytes) {
         // Everything that is read can be handed to clients, and they can read it.
-        let encoded = broadcast.packet.encode(None);
+        let encoded = broadcast.packet.encode(Parser::Json, None);
         let part = encoded.parts().next().unwrap();
         let text = std::str::from_utf8(part.payload).unwrap();
         if !broadcast.packet.nsp.contains(',') && broadcast.packet.nsp.starts_with('/') {
@@ -218,10 +221,10 @@ fn read_all_ways(bytes: &Bytes) {
     if let Ok(response) = Response::decode(bytes) {
         let _ = response.encode();
     }
-    if let Ok(data) = to_json::read_message(bytes) {
+    if let Ok(data) = read_message(bytes) {
         assert!(data.json().len() <= 30 * bytes.len() + 16, "{} from {}", data.json().len(), bytes.len());
         let mut writer = Writer::default();
-        from_json::write_data(&mut writer, &data).unwrap();
+        from_json::write_data(&mut writer, &data, MAX_MESSAGE_BYTES).unwrap();
     }
     let _ = sender(bytes);
 }
@@ -270,10 +273,10 @@ fn damaged_messages_yield_errors_and_nothing_worse() {
 fn depth_and_counts_are_bounded() {
     let deep: Bytes = vec![0x91; 1 << 20].into();
     read_all_ways(&deep);
-    assert!(matches!(to_json::read_message(&deep), Err(ReadError::TooMuch("depth"))));
+    assert!(matches!(read_message(&deep), Err(ReadError::TooMuch("depth"))));
     let mut maps = [0x81, 0x01].repeat(1 << 19);
     maps.push(0);
-    assert!(matches!(to_json::read_message(&maps.into()), Err(ReadError::TooMuch("depth"))));
+    assert!(matches!(read_message(&maps.into()), Err(ReadError::TooMuch("depth"))));
     // Seven levels of arrays with fewer elements than they claim.
     read_all_ways(&[0xdd, 0xff, 0xff, 0xff, 0xff].repeat(7).into());
     let mut many = vec![0xdd, 0, 1, 0, 1];
@@ -283,7 +286,7 @@ fn depth_and_counts_are_bounded() {
     message.extend_from_slice(&many);
     assert!(matches!(Broadcast::decode(&message.into()), Err(ReadError::TooMuch("rooms"))));
     let bins = [&[0x9b][..], &[0xc4, 0].repeat(11)].concat();
-    assert!(matches!(to_json::read_message(&bins.into()), Err(ReadError::TooMuch("byte strings"))));
+    assert!(matches!(read_message(&bins.into()), Err(ReadError::TooMuch("byte strings"))));
 }
 
 #[test]
@@ -334,11 +337,11 @@ fn what_would_harm_is_neither_written_nor_handed_on() {
     }
     // A map that passes for a placeholder beside real bytes.
     let fake = b"\x92\xc4\x01\x01\x82\xacplaceholder_\x01\xacthe";
-    assert!(to_json::read_message(&Bytes::from_static(fake)).is_err());
+    assert!(read_message(&Bytes::from_static(fake)).is_err());
     let fake = b"\x92\xc4\x01\x01\x82\xac_placeholder\xc3\xa3num\x07";
-    assert!(matches!(to_json::read_message(&Bytes::from_static(fake)), Err(ReadError::Harmful)));
+    assert!(matches!(read_message(&Bytes::from_static(fake)), Err(ReadError::Harmful)));
     let alone = b"\x91\x82\xac_placeholder\xc3\xa3num\x07";
-    assert!(to_json::read_message(&Bytes::from_static(alone)).is_ok());
+    assert!(read_message(&Bytes::from_static(alone)).is_ok());
 }
 
 #[test]

@@ -7,11 +7,10 @@ use serde_json::value::RawValue;
 use super::{
     Flags, Packet, ReadError, Room, Selector, WriteError,
     broadcast::write_event,
-    msgpack::Writer,
+    error::read_message,
     target::{room_list_from_json, write_options},
-    to_json,
 };
-use crate::protocol::Data;
+use crate::protocol::{Data, msgpack::Writer};
 
 /// Names that a server's own machinery uses, and `error`, which ends a Node server that has no listener for it.
 const RESERVED_SERVER_EVENTS: [&str; 4] = ["connect", "connection", "new_namespace", "error"];
@@ -299,7 +298,7 @@ pub(super) fn text_of(message: &Bytes) -> Result<(String, Vec<Bytes>), ReadError
     if message.first() == Some(&b'{') {
         Ok((String::from_utf8_lossy(message).into_owned(), Vec::new()))
     } else {
-        Ok(to_json::read_message(message)?.into_parts())
+        Ok(read_message(message)?.into_parts())
     }
 }
 

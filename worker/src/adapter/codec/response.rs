@@ -5,11 +5,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    ReadError, Room, WriteError, from_json,
-    msgpack::Writer,
+    ReadError, Room, WriteError,
+    error::MAX_MESSAGE_BYTES,
     request::{data, read, text_of},
 };
-use crate::protocol::Data;
+use crate::protocol::{
+    Data,
+    msgpack::{Writer, from_json},
+};
 
 /// A message of a response channel.
 #[derive(Debug, Clone, PartialEq)]
@@ -214,7 +217,7 @@ impl Response {
         }
         if let Some(argument) = argument {
             writer.text("packet");
-            from_json::write_data(&mut writer, argument)?;
+            from_json::write_data(&mut writer, argument, MAX_MESSAGE_BYTES)?;
         }
         Ok(writer.bytes)
     }

@@ -7,10 +7,8 @@ use serde::{
     de::{Error as _, IgnoredAny, SeqAccess, Visitor},
 };
 
-use super::{
-    ReadError,
-    msgpack::{Reader, Token, Writer},
-};
+use super::ReadError;
+use crate::protocol::msgpack::{Reader, Token, Writer};
 
 /// Most rooms that one message may name: each costs more memory here than in the message.
 pub const MAX_ROOMS: usize = 1 << 16;

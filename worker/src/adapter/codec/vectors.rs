@@ -6,11 +6,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{
-    msgpack::{Reader, Writer},
-    *,
+use super::{error::read_message, *};
+use crate::protocol::{
+    Data, Parser,
+    msgpack::{Writer, from_json},
 };
-use crate::protocol::Data;
 
 fn vectors(name: &str) -> Value {
     let path = format!("{}/../tests/vectors/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -176,7 +176,7 @@ fn hostile_messages_are_refused_and_odd_ones_understood() {
     let odd = all("k6F4gqR0eXBlAqRkYXRhkqFlAoKlcm9vbXOgpmV4Y2VwdKA=");
     assert_eq!((&*odd.packet.nsp, &odd.target), ("/", &Selector::default()));
     let error = all("k6F4g6R0eXBlBKRkYXRhgadtZXNzYWdlo2Jvb6Nuc3ChL4Olcm9vbXOQpmV4Y2VwdJClZmxhZ3OA");
-    assert_eq!(error.packet.encode(None).parts().next().unwrap().payload, b"44{\"message\":\"boo\"}");
+    assert_eq!(error.packet.encode(Parser::Json, None).parts().next().unwrap().payload, b"44{\"message\":\"boo\"}");
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn scalars_are_written_as_notepack_writes_them() {
         ("map", "{\"z\":1,\"a\":[2]}"),
     ] {
         let mut writer = Writer::default();
-        from_json::write_data(&mut writer, &Data::from_json(text.to_owned()).unwrap()).unwrap();
+        from_json::write_data(&mut writer, &Data::from_json(text.to_owned()).unwrap(), MAX_MESSAGE_BYTES).unwrap();
         assert_eq!(writer.bytes, hex(of(case).as_str().unwrap()), "{case}: {text}");
     }
     let mut writer = Writer::default();
@@ -227,14 +227,14 @@ fn scalars_are_written_as_notepack_writes_them() {
     for (case, bytes) in [("bytes 3", vec![1, 2, 3]), ("bytes 0", vec![])] {
         let mut writer = Writer::default();
         let data = Data::new("{\"_placeholder\":true,\"num\":0}".to_owned(), vec![bytes.into()]).unwrap();
-        from_json::write_data(&mut writer, &data).unwrap();
+        from_json::write_data(&mut writer, &data, MAX_MESSAGE_BYTES).unwrap();
         assert_eq!(writer.bytes, hex(of(case).as_str().unwrap()), "{case}");
     }
 }
 
 #[test]
 fn everything_that_notepack_reads_is_read() {
-    let read = |bytes: &str| to_json::read_message(&hex(bytes).into());
+    let read = |bytes: &str| read_message(&hex(bytes).into());
     let vectors = vectors("msgpack_scalars.json");
     for (bytes, seen) in vectors["decode"].as_object().unwrap() {
         let seen = seen["notepack3"].as_str().unwrap();
@@ -284,5 +284,5 @@ fn everything_that_notepack_reads_is_read() {
     ] {
         assert!(read(bytes).is_err(), "{bytes}");
     }
-    assert!(Reader::new(&vec![0; MAX_MESSAGE_BYTES + 1]).is_err());
+    assert!(read_message(&vec![0; MAX_MESSAGE_BYTES + 1].into()).is_err());
 }

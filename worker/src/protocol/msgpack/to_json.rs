@@ -4,31 +4,28 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{
-    ReadError, date,
-    msgpack::{Reader, Token},
-};
+use super::{Reader, Token, Unreadable};
 use crate::protocol::{
-    Data, MAX_ATTACHMENTS, MAX_DEPTH,
+    Data, MAX_ATTACHMENTS, MAX_DEPTH, date,
     json_write::{push_number, push_string},
 };
 
 /// Reads one value. Attachments share the message's memory.
-pub(super) fn read_data(reader: &mut Reader<'_>, message: &Bytes) -> Result<Data, ReadError> {
+pub(crate) fn read_data(reader: &mut Reader<'_>, message: &Bytes) -> Result<Data, Unreadable> {
     let mut writer = JsonWriter { reader, message, json: String::new(), attachments: Vec::new(), claims: false };
     if !writer.value(MAX_DEPTH)? {
         writer.json.push_str("null");
     }
     if writer.claims && !writer.attachments.is_empty() {
         // Beside real placeholders it would pass for one, and a client would close the connection over it.
-        return Err(ReadError::Harmful);
+        return Err(Unreadable::FakePlaceholder);
     }
     Ok(Data::checked(writer.json, writer.attachments))
 }
 
 /// Reads a message that is one value.
-pub(super) fn read_message(message: &Bytes) -> Result<Data, ReadError> {
-    let mut reader = Reader::new(message)?;
+pub(crate) fn read_message(message: &Bytes) -> Result<Data, Unreadable> {
+    let mut reader = Reader::new(message);
     let data = read_data(&mut reader, message)?;
     reader.end()?;
     Ok(data)
@@ -46,12 +43,12 @@ struct JsonWriter<'a, 'r> {
 impl JsonWriter<'_, '_> {
     /// Writes the next value, whose arrays and objects may nest `depth` levels. `false` where it is `undefined`, which
     /// has no JSON; nothing is written then.
-    fn value(&mut self, depth: usize) -> Result<bool, ReadError> {
+    fn value(&mut self, depth: usize) -> Result<bool, Unreadable> {
         let token = self.reader.token()?;
         self.written(token, depth)
     }
 
-    fn written(&mut self, token: Token<'_>, depth: usize) -> Result<bool, ReadError> {
+    fn written(&mut self, token: Token<'_>, depth: usize) -> Result<bool, Unreadable> {
         match token {
             Token::Nil => self.json.push_str("null"),
             Token::Undefined => return Ok(false),
@@ -77,17 +74,17 @@ impl JsonWriter<'_, '_> {
         Ok(true)
     }
 
-    fn attachment(&mut self, range: Range<usize>, depth: usize) -> Result<(), ReadError> {
+    fn attachment(&mut self, range: Range<usize>, depth: usize) -> Result<(), Unreadable> {
         deeper(depth)?;
         if self.attachments.len() == MAX_ATTACHMENTS {
-            return Err(ReadError::TooMuch("byte strings"));
+            return Err(Unreadable::TooMuch("byte strings"));
         }
         self.json.push_str(&format!("{{\"_placeholder\":true,\"num\":{}}}", self.attachments.len()));
         self.attachments.push(self.message.slice(range));
         Ok(())
     }
 
-    fn array(&mut self, count: usize, depth: usize) -> Result<(), ReadError> {
+    fn array(&mut self, count: usize, depth: usize) -> Result<(), Unreadable> {
         self.json.push('[');
         for index in 0..count {
             if index > 0 {
@@ -101,7 +98,7 @@ impl JsonWriter<'_, '_> {
         Ok(())
     }
 
-    fn map(&mut self, count: usize, depth: usize) -> Result<(), ReadError> {
+    fn map(&mut self, count: usize, depth: usize) -> Result<(), Unreadable> {
         self.json.push('{');
         let mut first = true;
         for _ in 0..count {
@@ -125,6 +122,6 @@ impl JsonWriter<'_, '_> {
     }
 }
 
-fn deeper(depth: usize) -> Result<usize, ReadError> {
-    depth.checked_sub(1).ok_or(ReadError::TooMuch("depth"))
+fn deeper(depth: usize) -> Result<usize, Unreadable> {
+    depth.checked_sub(1).ok_or(Unreadable::TooMuch("depth"))
 }

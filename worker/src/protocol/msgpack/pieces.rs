@@ -1,20 +1,20 @@
-//! The pieces of MessagePack, as notepack writes and reads them.
+//! The pieces of MessagePack, as notepack writes and reads them (2.2 with clients, 3.0 between servers).
 
 use std::{borrow::Cow, ops::Range};
 
-use super::{MAX_MESSAGE_BYTES, ReadError};
+use super::Unreadable;
 use crate::protocol::json_write;
 
-const MALFORMED: ReadError = ReadError::Malformed("MessagePack");
+const MALFORMED: Unreadable = Unreadable::Malformed;
 
 /// Writes values one after the other, each in its shortest form.
 #[derive(Debug, Default)]
-pub(super) struct Writer {
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Writer {
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Writer {
-    pub(super) fn with_capacity(capacity: usize) -> Self {
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
         Self { bytes: Vec::with_capacity(capacity) }
     }
 
@@ -23,15 +23,20 @@ impl Writer {
         self.bytes.extend_from_slice(rest);
     }
 
-    pub(super) fn nil(&mut self) {
+    pub(crate) fn nil(&mut self) {
         self.bytes.push(0xc0);
     }
 
-    pub(super) fn boolean(&mut self, value: bool) {
+    /// JavaScript's `undefined`, as notepack 2 writes it.
+    pub(crate) fn undefined(&mut self) {
+        self.bytes.extend_from_slice(&[0xd4, 0, 0]);
+    }
+
+    pub(crate) fn boolean(&mut self, value: bool) {
         self.bytes.push(if value { 0xc3 } else { 0xc2 });
     }
 
-    pub(super) fn unsigned(&mut self, value: u64) {
+    pub(crate) fn unsigned(&mut self, value: u64) {
         match value {
             0..0x80 => self.bytes.push(value as u8),
             0x80..0x100 => self.tagged(0xcc, &[value as u8]),
@@ -41,7 +46,7 @@ impl Writer {
         }
     }
 
-    pub(super) fn signed(&mut self, value: i64) {
+    pub(crate) fn signed(&mut self, value: i64) {
         match value {
             0.. => self.unsigned(value.unsigned_abs()),
             -0x20..0 => self.bytes.push(value as u8),
@@ -55,7 +60,7 @@ impl Writer {
     /// A JavaScript number: as an integer where it is one that fits, else as a float64.
     ///
     /// Integers beyond 64 bits are floats here; notepack would write their lowest 64 bits, another number.
-    pub(super) fn number(&mut self, value: f64) {
+    pub(crate) fn number(&mut self, value: f64) {
         const TWO_POW_63: f64 = 9_223_372_036_854_775_808.0;
         if value.trunc() != value || !(-TWO_POW_63..2.0 * TWO_POW_63).contains(&value) {
             self.tagged(0xcb, &value.to_be_bytes());
@@ -66,7 +71,7 @@ impl Writer {
         }
     }
 
-    pub(super) fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         match text.len() {
             len @ 0..0x20 => self.bytes.push(0xa0 | len as u8),
             len @ 0x20..0x100 => self.tagged(0xd9, &[len as u8]),
@@ -76,7 +81,7 @@ impl Writer {
         self.bytes.extend_from_slice(text.as_bytes());
     }
 
-    pub(super) fn binary(&mut self, bytes: &[u8]) {
+    pub(crate) fn binary(&mut self, bytes: &[u8]) {
         match bytes.len() {
             len @ 0..0x100 => self.tagged(0xc4, &[len as u8]),
             len @ 0x100..0x1_0000 => self.tagged(0xc5, &(len as u16).to_be_bytes()),
@@ -85,29 +90,29 @@ impl Writer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    pub(super) fn array(&mut self, count: usize) {
+    pub(crate) fn array(&mut self, count: usize) {
         let at = self.begin();
         self.end_array(at, count);
     }
 
-    pub(super) fn map(&mut self, count: usize) {
+    pub(crate) fn map(&mut self, count: usize) {
         let at = self.begin();
         self.end_map(at, count);
     }
 
     /// Leaves room for the head of an array or map whose count is not known yet.
-    pub(super) fn begin(&mut self) -> usize {
+    pub(crate) fn begin(&mut self) -> usize {
         self.bytes.push(0);
         self.bytes.len() - 1
     }
 
     /// Fills in the head of an array begun at `at`.
-    pub(super) fn end_array(&mut self, at: usize, count: usize) {
+    pub(crate) fn end_array(&mut self, at: usize, count: usize) {
         self.head(at, count, 0x90, 0xdc);
     }
 
     /// Fills in the head of a map begun at `at`.
-    pub(super) fn end_map(&mut self, at: usize, count: usize) {
+    pub(crate) fn end_map(&mut self, at: usize, count: usize) {
         self.head(at, count, 0x80, 0xde);
     }
 
@@ -128,7 +133,7 @@ impl Writer {
 
 /// One value, or the head of an array or map whose elements follow.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Token<'a> {
+pub(crate) enum Token<'a> {
     Nil,
     /// notepack 2 wrote JavaScript's `undefined` so.
     Undefined,
@@ -150,56 +155,65 @@ pub(super) enum Token<'a> {
     Extension(i8, Range<usize>),
 }
 
+impl Token<'_> {
+    /// A whole number that is not negative. JavaScript sees no difference between 2 and 2.0.
+    pub(crate) fn index(&self) -> Option<u64> {
+        match *self {
+            Token::Unsigned(number) => Some(number),
+            Token::Float(number) if number.trunc() == number && (0.0..9e15).contains(&number) => Some(number as u64),
+            _ => None,
+        }
+    }
+}
+
 /// Reads tokens from a message.
 #[derive(Debug, Clone)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     message: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(message: &'a [u8]) -> Result<Self, ReadError> {
-        if message.len() > MAX_MESSAGE_BYTES {
-            return Err(ReadError::TooMuch("bytes"));
-        }
-        Ok(Self { message, at: 0 })
+    /// Who calls this has bounded the message's length.
+    pub(crate) fn new(message: &'a [u8]) -> Self {
+        Self { message, at: 0 }
     }
 
     /// Refuses bytes that are left over, as notepack does.
-    pub(super) fn end(&self) -> Result<(), ReadError> {
+    pub(crate) fn end(&self) -> Result<(), Unreadable> {
         if self.at == self.message.len() { Ok(()) } else { Err(MALFORMED) }
     }
 
-    fn range(&mut self, len: usize) -> Result<Range<usize>, ReadError> {
+    fn range(&mut self, len: usize) -> Result<Range<usize>, Unreadable> {
         let end = self.at.checked_add(len).filter(|end| *end <= self.message.len()).ok_or(MALFORMED)?;
         let range = self.at..end;
         self.at = end;
         Ok(range)
     }
 
-    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], ReadError> {
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
         let range = self.range(N)?;
         self.message[range].try_into().map_err(|_| MALFORMED)
     }
 
-    fn u8(&mut self) -> Result<u8, ReadError> {
+    fn u8(&mut self) -> Result<u8, Unreadable> {
         Ok(u8::from_be_bytes(self.fixed()?))
     }
 
-    fn u16(&mut self) -> Result<u16, ReadError> {
+    fn u16(&mut self) -> Result<u16, Unreadable> {
         Ok(u16::from_be_bytes(self.fixed()?))
     }
 
-    fn u32(&mut self) -> Result<u32, ReadError> {
+    fn u32(&mut self) -> Result<u32, Unreadable> {
         Ok(u32::from_be_bytes(self.fixed()?))
     }
 
-    fn u64(&mut self) -> Result<u64, ReadError> {
+    fn u64(&mut self) -> Result<u64, Unreadable> {
         Ok(u64::from_be_bytes(self.fixed()?))
     }
 
     /// Reads the length that follows a tag: `width` is 0, 1 or 2 for 8, 16 or 32 bits.
-    fn len(&mut self, width: u8) -> Result<usize, ReadError> {
+    fn len(&mut self, width: u8) -> Result<usize, Unreadable> {
         Ok(match width {
             0 => usize::from(self.u8()?),
             1 => usize::from(self.u16()?),
@@ -208,7 +222,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the next token. A count that cannot be true, because too few bytes follow, is refused here.
-    pub(super) fn token(&mut self) -> Result<Token<'a>, ReadError> {
+    pub(crate) fn token(&mut self) -> Result<Token<'a>, Unreadable> {
         let tag = self.u8()?;
         Ok(match tag {
             0x00..=0x7f => Token::Unsigned(u64::from(tag)),
@@ -258,22 +272,22 @@ impl<'a> Reader<'a> {
         self.message.len() - self.at
     }
 
-    fn array(&self, count: usize) -> Result<Token<'a>, ReadError> {
+    fn array(&self, count: usize) -> Result<Token<'a>, Unreadable> {
         if count <= self.left() { Ok(Token::Array(count)) } else { Err(MALFORMED) }
     }
 
-    fn map(&self, count: usize) -> Result<Token<'a>, ReadError> {
+    fn map(&self, count: usize) -> Result<Token<'a>, Unreadable> {
         if count <= self.left() / 2 { Ok(Token::Map(count)) } else { Err(MALFORMED) }
     }
 
-    fn text(&mut self, len: usize) -> Result<Token<'a>, ReadError> {
+    fn text(&mut self, len: usize) -> Result<Token<'a>, Unreadable> {
         let range = self.range(len)?;
         Ok(Token::Text(String::from_utf8_lossy(&self.message[range])))
     }
 
     /// An extension with a length: type 0 is notepack's form of an ArrayBuffer, type -1 a timestamp of 96 bits (which
     /// notepack knows with an 8-bit length only).
-    fn extension(&mut self, len: usize, short: bool) -> Result<Token<'a>, ReadError> {
+    fn extension(&mut self, len: usize, short: bool) -> Result<Token<'a>, Unreadable> {
         let kind = self.u8()? as i8;
         match kind {
             0 => Ok(Token::Binary(self.range(len)?)),
@@ -287,7 +301,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn fixed_extension(&mut self, tag: u8) -> Result<Token<'a>, ReadError> {
+    fn fixed_extension(&mut self, tag: u8) -> Result<Token<'a>, Unreadable> {
         let kind = self.u8()? as i8;
         Ok(match (tag, kind) {
             (0xd4, 0) => {
@@ -306,7 +320,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Skips one value with all that is in it.
-    pub(super) fn skip(&mut self) -> Result<(), ReadError> {
+    pub(crate) fn skip(&mut self) -> Result<(), Unreadable> {
         // Each element takes a byte at least, so the sum stays below what a message can hold.
         let mut left = 1_usize;
         while left > 0 {
@@ -321,7 +335,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the head of an array.
-    pub(super) fn array_head(&mut self) -> Result<usize, ReadError> {
+    pub(crate) fn array_head(&mut self) -> Result<usize, Unreadable> {
         match self.token()? {
             Token::Array(count) => Ok(count),
             _ => Err(MALFORMED),
@@ -330,7 +344,7 @@ impl<'a> Reader<'a> {
 
     /// Reads the key of a pair, as the text that JavaScript makes of it. Arrays, maps and bytes, of which it makes a text
     /// too, are refused: no program of ours or theirs writes them.
-    pub(super) fn key(&mut self) -> Result<Cow<'a, str>, ReadError> {
+    pub(crate) fn key(&mut self) -> Result<Cow<'a, str>, Unreadable> {
         Ok(match self.token()? {
             Token::Text(text) => text,
             Token::Unsigned(number) => number.to_string().into(),

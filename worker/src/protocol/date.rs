@@ -6,7 +6,7 @@ const LIMIT_MS: f64 = 8.64e15;
 const DAY_MS: i64 = 86_400_000;
 
 /// `Date.prototype.toISOString` of a time in milliseconds since 1970; `None` for what is no date in JavaScript.
-pub(super) fn iso_text(ms: f64) -> Option<String> {
+pub(crate) fn iso_text(ms: f64) -> Option<String> {
     if !ms.is_finite() || ms.abs() > LIMIT_MS {
         return None;
     }

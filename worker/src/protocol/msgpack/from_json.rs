@@ -2,30 +2,41 @@
 
 use bytes::Bytes;
 
-use super::{MAX_MESSAGE_BYTES, WriteError, msgpack::Writer};
+use super::{TooLong, Writer};
 use crate::protocol::{
     Data, JsonError,
     json::{self, Object, Placeholder, RawText, Sink},
 };
 
-/// Appends `data` with its attachments in place of their placeholders.
-pub(super) fn write_data(writer: &mut Writer, data: &Data) -> Result<(), WriteError> {
-    let mut sink = DataSink { writer, attachments: data.attachments() };
-    match json::read(data.json(), &mut sink) {
-        Ok(()) if sink.writer.bytes.len() <= MAX_MESSAGE_BYTES => Ok(()),
-        Ok(()) => Err(WriteError::TooLong(writer.bytes.len())),
-        Err(Failure::TooLong(bytes)) => Err(WriteError::TooLong(bytes)),
-        Err(Failure::Json) => Err(WriteError::NotAnEvent),
+/// Appends `data` with its attachments in place of their placeholders. All that is written may have `max_bytes`.
+pub(crate) fn write_data(writer: &mut Writer, data: &Data, max_bytes: usize) -> Result<(), TooLong> {
+    write_json(writer, data.json(), data.attachments(), max_bytes)
+}
+
+/// Appends a checked text and its attachments, likewise.
+pub(super) fn write_json(
+    writer: &mut Writer,
+    json: &str,
+    attachments: &[Bytes],
+    max_bytes: usize,
+) -> Result<(), TooLong> {
+    let mut sink = DataSink { writer, attachments, max_bytes };
+    match json::read(json, &mut sink) {
+        Err(Failure::TooLong(bytes)) => return Err(TooLong(bytes)),
+        read => debug_assert!(read.is_ok(), "the text has been checked: {json}"),
     }
+    if writer.bytes.len() > max_bytes { Err(TooLong(writer.bytes.len())) } else { Ok(()) }
 }
 
 struct DataSink<'a> {
     writer: &'a mut Writer,
     attachments: &'a [Bytes],
+    max_bytes: usize,
 }
 
+#[derive(Debug)]
 enum Failure {
-    /// Cannot be: the text of [`Data`] is valid.
+    /// Cannot be: the text is valid.
     Json,
     TooLong(usize),
 }
@@ -88,7 +99,7 @@ impl Sink for DataSink<'_> {
         self.writer.bytes.truncate(mark);
         // A text may name one attachment often, which would make a long message of a short one.
         let total = self.writer.bytes.len() + bytes.len();
-        if total > MAX_MESSAGE_BYTES {
+        if total > self.max_bytes {
             return Err(Failure::TooLong(total));
         }
         self.writer.binary(bytes);
