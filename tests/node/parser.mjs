@@ -60,7 +60,7 @@ function random(next, depth) {
   if (kind === 0) return of([null, true, false, undefined]);
   if (kind === 1) return of(NUMBERS);
   if (kind === 2) return Math.floor((next() - 0.5) * 2 ** (next() * 60));
-  if (kind === 3) return (next() - 0.5) * 10 ** (next() * 600 - 300);
+  if (kind === 3) return (next() - 0.5) * 10 ** (next() * 318 - 300);
   if (kind === 4) return String.fromCodePoint(...Array.from({ length: next() * 40 }, () => of([32, 0x7f, 0xe9, 0x20ac, 0x1f49c, 10, 34, 92, 0]) + Math.floor(next() * 8)));
   if (kind === 5) return next() < 0.3 ? buffer(Math.floor(next() * 300)) : next();
   if (kind === 6) return new Date(Math.floor((next() - 0.5) * 2 ** 50));

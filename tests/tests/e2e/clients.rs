@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const VERSIONS: [&str; 3] = ["socket.io-client-3", "socket.io-client-4", "socket.io-client"];
 
 /// All that is to hold, whichever client tries it.
-const EXPECTATIONS: [&str; 12] = [
+pub const EXPECTATIONS: [&str; 12] = [
     "it connects over the transport it wants",
     "events come back",
     "events keep their order",

@@ -14,6 +14,7 @@ mod differential;
 mod dynamic;
 mod emit;
 mod examples;
+mod msgpack;
 mod node_mix;
 mod page;
 mod requests;

@@ -17,14 +17,20 @@ const ALL: [&str; 4] = ["r1", "r2", "n1", "n2"];
 impl Mixed {
     /// With the clients in this namespace; roomd is the built-in chat or the test application.
     fn start(program: &str, namespace: &str) -> Mixed {
+        Mixed::with_parser("json", program, namespace)
+    }
+
+    /// The same, where all use this parser.
+    fn with_parser(parser: &str, program: &str, namespace: &str) -> Mixed {
         let redis = RedisServer::start(&[]);
-        let mut server = Node::start("server.mjs", &[&redis.url()]);
+        let mut server = Node::start("server.mjs", &[&redis.url(), &json!({"parser": parser}).to_string()]);
         let port = server.line()["port"].clone();
-        let cluster = Cluster::build(2).program(program).redis(&redis.url()).start();
+        let config = format!("[socketio]\nparser = \"{parser}\"\n");
+        let cluster = Cluster::build(2).program(program).config(&config).redis(&redis.url()).start();
         let mut clients = Node::start("clients.mjs", &[]);
         for name in ALL {
             let base = if name.starts_with('r') { cluster.url() } else { format!("http://127.0.0.1:{port}") };
-            let options = json!({"transports": ["websocket"], "query": {"name": "a ü"}});
+            let options = json!({"transports": ["websocket"], "query": {"name": "a ü"}, "parser": parser});
             clients.connect(name, &format!("{base}{namespace}"), options);
         }
         Mixed { redis, cluster, server, clients }
@@ -348,5 +354,31 @@ fn the_official_emitter_reaches_both() {
         mixed.clients.eventually("it was sent away", &json!({"do": "state", "name": client}), |state| {
             state["log"].as_array().unwrap().iter().any(|entry| entry.get("disconnect").is_some())
         });
+    }
+}
+
+#[test]
+fn with_the_messagepack_parser_everything_spans_both_too() {
+    let mut mixed = Mixed::with_parser("msgpack", "test_app", "/test");
+    for client in ALL {
+        mixed.join(client, "room");
+    }
+    let bytes = json!({"$bytes": "AQL/"});
+    let deep = json!([{"text": "ü\u{1f49c}", "in": [bytes, 1.5, null, -7, 9_007_199_254_740_991_i64]}, bytes]);
+    let mut args = vec![json!("news")];
+    args.extend(deep.as_array().unwrap().iter().cloned());
+    mixed.call("node", "emit", json!({"to": ["room"]}), json!(args));
+    mixed.assert_got("news", &ALL, &deep);
+    assert_eq!(mixed.ask("r1", "bytes", json!(["room", bytes])), true);
+    mixed.assert_got("bytes", &ALL, &json!([{"before": 1}, bytes]));
+    for (from, with) in [("node", &bytes), ("r2", &Value::Null)] {
+        for (at, client) in ALL.iter().enumerate() {
+            mixed.clients.ask(json!({"do": "answers", "name": client, "args": [{"at": at, "with": with}]}));
+        }
+        let answers = mixed.call(from, "emit with ack", json!({"to": ["room"]}), json!(["question", with]));
+        let mut answers = answers.as_array().unwrap().clone();
+        answers.sort_by_key(|answer| answer["at"].as_u64());
+        let expected: Vec<_> = (0..ALL.len()).map(|at| json!({"at": at, "with": with})).collect();
+        assert_eq!(answers, expected, "asked by {from}");
     }
 }

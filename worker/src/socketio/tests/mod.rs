@@ -12,6 +12,7 @@ mod hooks;
 mod hostile;
 mod joining;
 mod leaving;
+mod msgpack;
 mod packet_middleware;
 mod packets;
 mod rooms_in_order;
