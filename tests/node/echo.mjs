@@ -34,8 +34,11 @@ function serve(socket) {
   socket.emit("auth", socket.handshake.auth);
   socket.onAny(async (event, ...args) => {
     const ack = typeof args.at(-1) === "function" ? args.pop() : undefined;
-    if (event === "ask me") ack(...(await socket.timeout(5000).emitWithAck("question", args).then((answer) => [answer])));
-    else if (event === "kick me") socket.disconnect(false);
+    if (event === "ask me") {
+      // A client that neither answers nor stays must not end the whole server.
+      const answer = await socket.timeout(5000).emitWithAck("question", args).catch((error) => ({ error: error.message }));
+      ack?.(answer);
+    } else if (event === "kick me") socket.disconnect(false);
     else if (event === "close me") socket.disconnect(true);
     else if (ack) ack(...args);
     else socket.emit(event, ...args);

@@ -238,6 +238,21 @@ fn of(case: &str) -> impl Iterator<Item = &'static Allowed> + Clone {
     ALLOWED.iter().filter(move |allowed| allowed.conversations.contains(&case))
 }
 
+/// Of a connection in a generated conversation: a plain request to a session on WebSocket is refused by us. The official server
+/// never answers it, and keeps the connection.
+pub fn is_left_unanswered(official: &[String], ours: &[String]) -> bool {
+    matches!(official, [open] if said(open) == "open")
+        && ours.last().is_some_and(|open| said(open) == "open")
+        && ours.iter().any(|line| said(line).starts_with("body ") && line.ends_with("\"message\":\"Bad request\"}"))
+}
+
+/// Of a client in a generated conversation that goes on polling when its session has moved to WebSocket, as none does: our
+/// server ends the pending poll with nothing and refuses the next one, the official one ends it with `1`, which is to a client the
+/// end of the session. Whether this is the body of such a refusal.
+pub fn is_taken_over(body: &[u8]) -> bool {
+    body == b"{\"code\":3,\"message\":\"Bad request\"}"
+}
+
 /// The line without the number of its connection.
 fn said(line: &str) -> &str {
     line.split_once(": ").map_or("", |(_, said)| said)

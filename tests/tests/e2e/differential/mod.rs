@@ -4,6 +4,7 @@
 
 mod allowed;
 mod cases;
+mod generated;
 mod recorder;
 
 use std::net::SocketAddr;
