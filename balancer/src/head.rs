@@ -58,8 +58,8 @@ pub fn examine(bytes: &[u8]) -> Head {
 /// The home that the request target's `sid` names. Only the query key `sid` counts; of several the last, as in the official
 /// server (`wire.md` 1.1).
 fn home_of_target(target: &str) -> Option<SidHome> {
-    let (_, query) = target.split_once('?')?;
-    let query = query.split('#').next().unwrap_or(query);
+    // The worker's reader of targets ends at a fragment, too, which no client sends.
+    let (_, query) = target.split('#').next()?.split_once('?')?;
     let value = query.split('&').filter_map(|pair| pair.split_once('=')).rfind(|(key, _)| is_sid(key))?.1;
     match value.contains('%') {
         false => SidHome::of(value.as_bytes()),
@@ -118,6 +118,8 @@ mod tests {
             (format!("/socket.io/?sid={a}x"), None),
             (format!("/socket.io/?s%69d={b}"), Some(home_b)),
             (format!("/socket.io/?sid=%{:02x}{}", b.as_bytes()[0], &b[1..]), Some(home_b)),
+            (format!("/socket.io/?sid={a}#&sid={b}"), Some(home_a)),
+            (format!("/socket.io/#?sid={a}"), None),
             ("/socket.io/?sid=".into(), None),
             ("/socket.io/?sid".into(), None),
             ("/socket.io/?sid=%".into(), None),
