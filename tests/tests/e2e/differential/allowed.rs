@@ -243,7 +243,9 @@ fn of(case: &str) -> impl Iterator<Item = &'static Allowed> + Clone {
 pub fn is_left_unanswered(official: &[String], ours: &[String]) -> bool {
     matches!(official, [open] if said(open) == "open")
         && ours.last().is_some_and(|open| said(open) == "open")
-        && ours.iter().any(|line| said(line).starts_with("body ") && line.ends_with("\"message\":\"Bad request\"}"))
+        && ours.first().is_some_and(|status| said(status) == "status 400")
+        // A HEAD has no body.
+        && ours.iter().any(|line| said(line) == "body " || line.ends_with("\"message\":\"Bad request\"}"))
 }
 
 /// Of a client in a generated conversation that goes on polling when its session has moved to WebSocket, as none does: our

@@ -19,7 +19,7 @@ mod client;
 mod connect;
 mod error;
 mod queue;
-mod resp;
+pub mod resp;
 mod session;
 mod subscriptions;
 

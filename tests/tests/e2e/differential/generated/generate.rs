@@ -362,7 +362,7 @@ fn harmless(rng: &mut Rng) -> String {
 }
 
 fn namespace(rng: &mut Rng) -> &'static str {
-    *rng.choice(&["", "", "", "", "/,", "/guarded,", "/unknown,", "/guarded?x=1,"]).unwrap()
+    rng.choice(&["", "", "", "", "/,", "/guarded,", "/unknown,", "/guarded?x=1,"]).unwrap()
 }
 
 fn connect(rng: &mut Rng) -> String {

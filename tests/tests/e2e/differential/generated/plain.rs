@@ -22,6 +22,18 @@ pub fn lines(number: Number, received: &Received) -> Vec<String> {
     allowed::everywhere(reader.lines)
 }
 
+/// Whether what was received ends with a WebSocket's close frame.
+pub fn is_closed(received: &Received) -> bool {
+    let mut reader = Reader { rest: &received.bytes, lines: Vec::new(), number: 0 };
+    match Answer::read(reader.rest) {
+        Some((answer, rest)) if answer.status == 101 => {
+            reader.rest = rest;
+            reader.frames()
+        }
+        _ => false,
+    }
+}
+
 struct Reader<'a> {
     rest: &'a [u8],
     lines: Vec<String>,

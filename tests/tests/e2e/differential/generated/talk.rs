@@ -11,6 +11,7 @@ use std::{
 use super::{
     answer::Answer,
     case::{Case, Frame, Number, POLLS, Step},
+    plain,
 };
 use crate::differential::recorder;
 
@@ -119,6 +120,15 @@ impl Talk {
         }
     }
 
+    /// As clients do, and the official server waits for it.
+    fn close_closed(&self) {
+        for (stream, received) in self.connections.values() {
+            if !received.ended && plain::is_closed(received) {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
     fn send(&mut self, number: Number, bytes: &[u8], cut: Option<usize>) {
         let (stream, _) = &mut self.connections.get_mut(&number).unwrap();
         stream.set_nonblocking(false).unwrap();
@@ -140,6 +150,7 @@ impl Talk {
             if self.connections.values_mut().any(|(stream, received)| read(stream, received)) {
                 last = Instant::now();
                 self.poll_again();
+                self.close_closed();
             } else {
                 sleep(Duration::from_millis(2));
             }
@@ -148,14 +159,14 @@ impl Talk {
 
     /// The id of the last question of the server, which is asked only after `ask me`.
     fn question(&self) -> Vec<u8> {
-        let all = self.connections.values().filter_map(|(_, received)| {
+        let mut all = self.connections.values().filter_map(|(_, received)| {
             let end = find(&received.bytes, b"[\"question\"")?;
             let digits = received.bytes[..end].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
             // In front of the id there is `42`, and perhaps a namespace.
             let id = &received.bytes[end - digits..end];
             Some(id.strip_prefix(b"42").unwrap_or(id).to_vec())
         });
-        all.last().unwrap_or_default()
+        all.next_back().unwrap_or_default()
     }
 
     /// With the ids that a server has invented in place of what stands for them.
