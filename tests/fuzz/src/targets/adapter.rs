@@ -7,7 +7,7 @@ use roomd_worker::{
         codec::{Broadcast, Request, Response, encode_broadcast, sender},
         envelope,
     },
-    protocol::{Data, Encoded},
+    protocol::{Data, Encoded, Parser},
 };
 
 /// A broadcast that was read reads the same when it is sent on; debug builds also check that no Node server ends over it.
@@ -15,7 +15,8 @@ pub fn broadcast(bytes: &[u8]) {
     let message = Bytes::copy_from_slice(bytes);
     let Ok(broadcast) = Broadcast::decode(&message) else { return };
     assert_eq!(sender(&message).unwrap_or_default(), broadcast.uid);
-    let _ = broadcast.packet.encode(Some(u64::MAX));
+    let _ = broadcast.packet.encode(Parser::Json, Some(u64::MAX));
+    let _ = broadcast.packet.encode(Parser::Msgpack, None);
     let Some(packet) = broadcast.packet.clone().into_event() else { return };
     let data = packet.data.as_ref().unwrap();
     let Ok(again) = encode_broadcast(&broadcast.uid, &packet.nsp, data, &broadcast.target, broadcast.flags) else {
@@ -48,14 +49,14 @@ pub fn response(bytes: &[u8]) {
 pub fn envelope(bytes: &[u8]) {
     let message = Bytes::copy_from_slice(bytes);
     let again: Bytes;
-    let Ok(read) = envelope::decode(&message) else { return };
+    let Ok(read) = envelope::decode(&message, Parser::Json) else { return };
     assert!(envelope::is_envelope(&message));
     let parts: usize = read.packet.parts().map(|part| part.payload.len()).sum();
     assert!(parts <= message.len());
     again = envelope::encode(read.origin, read.sequence, read.volatile, &read.rooms, &read.except, &read.packet)
         .unwrap()
         .into();
-    assert_eq!(envelope::decode(&again), Ok(read));
+    assert_eq!(envelope::decode(&again, Parser::Json), Ok(read));
 }
 
 /// Some envelopes.

@@ -36,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "offer", check: engine::offer, seeds: engine::offer_seeds },
     Target { name: "socket_packet", check: socket::packet, seeds: socket::packet_seeds },
     Target { name: "assembly", check: socket::assembly, seeds: socket::assembly_seeds },
+    Target { name: "msgpack_packet", check: socket::msgpack, seeds: socket::msgpack_seeds },
     Target { name: "json", check: socket::json, seeds: socket::json_seeds },
     Target { name: "broadcast", check: adapter::broadcast, seeds: seeds::messages },
     Target { name: "request", check: adapter::request, seeds: seeds::messages },

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use roomd_worker::protocol::{
-    Data, DataError, Encoded, MAX_ATTACHMENTS, PacketType, SocketPacket,
+    Data, DataError, Encoded, MAX_ATTACHMENTS, PacketType, Parser, SocketPacket,
     assembly::{Assembly, Complete, Text},
+    msgpack,
 };
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -88,6 +89,36 @@ pub fn assembly_seeds() -> Vec<Vec<u8>> {
     ];
     seeds.extend(packet_seeds());
     seeds
+}
+
+/// A packet in MessagePack reads the same when it is written again.
+pub fn msgpack(bytes: &[u8]) {
+    let Ok(packet) = msgpack::packet::decode(&Bytes::copy_from_slice(bytes)) else { return };
+    let encoded = Parser::Msgpack.packet(packet.kind, &packet.nsp, packet.id, packet.data.as_ref());
+    let part = encoded.parts().next().unwrap();
+    assert!(part.binary);
+    let again = msgpack::packet::decode(&Bytes::copy_from_slice(part.payload)).unwrap();
+    let written = Parser::Msgpack.packet(again.kind, &again.nsp, again.id, again.data.as_ref());
+    assert_eq!((again.kind, &again.nsp, again.id, &again.event), (packet.kind, &packet.nsp, packet.id, &packet.event));
+    assert_eq!(written, encoded);
+}
+
+/// Packets in MessagePack.
+pub fn msgpack_seeds() -> Vec<Vec<u8>> {
+    let attached = "[\"b\",{\"_placeholder\":true,\"num\":0},null,-1.5,1e300,[true,{\"k\":\"\u{e9}\"}]]";
+    let data = Data::new(attached.into(), vec![Bytes::from_static(b"abc")]).unwrap();
+    let plain = Data::from_json("[\"e\",123456789,\"2024-01-01\",{}]".into()).unwrap();
+    let auth = Data::from_json("{\"token\":\"x\"}".into()).unwrap();
+    [
+        (PacketType::Event, "/n", Some(7), Some(&data)),
+        (PacketType::Event, "/", None, Some(&plain)),
+        (PacketType::Ack, "/", Some(u64::MAX), Some(&data)),
+        (PacketType::Connect, "/", None, Some(&auth)),
+        (PacketType::Connect, "/n", None, None),
+        (PacketType::Disconnect, "/", None, None),
+    ]
+    .map(|(kind, nsp, id, data)| Parser::Msgpack.packet(kind, nsp, id, data).parts().next().unwrap().payload.to_vec())
+    .into()
 }
 
 /// Our reader of JSON takes what serde_json does, and sees the same elements.
