@@ -1,115 +1,126 @@
-//! roomd: a supervisor, a balancer and Socket.IO workers in one executable.
+//! A real-time server on every core of one host: Socket.IO workers, the balancer in front of them, the bus between them and the
+//! supervisor over them, in one executable. The official Socket.IO clients (3.x, 4.x) connect as they are.
 //!
-//! ```text
-//! run ─► cli ─┬─ up ──────► config ─► control, admin, listeners ─► supervise ─► slots ─► workers
-//!             ├─ worker ──► roomd_worker
-//!             ├─ check ───► config
-//!             └─ status, reload, scale, stop, kill, wait, emit, sockets ─► control (client)
+//! An application says which namespaces there are and what happens in them; [`run`] is the rest of `main`:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use roomd::{Ack, App, Args, Socket};
+//!
+//! fn main() -> ExitCode {
+//!     roomd::run(app)
+//! }
+//!
+//! fn app() -> App {
+//!     App::new().namespace("/", |namespace| {
+//!         namespace
+//!             .on_connect(async |socket: Socket| {
+//!                 socket.join("lobby");
+//!             })
+//!             .on("say", async |socket: Socket, Args(text): Args<String>, ack: Ack| {
+//!                 // To everybody else in the room, whichever worker they are on.
+//!                 socket.to("lobby").emit("said", (socket.id(), text))?;
+//!                 ack.send("done")
+//!             })
+//!     })
+//! }
 //! ```
 //!
-//! [`up()`] binds everything first (control socket, admin listener, public listeners), then hands over to the supervise loop,
-//! [`supervise::run`], as a [`Cluster`]. Control and admin are tasks of the same current-thread runtime (inside a `LocalSet`);
-//! they reach the loop by [`command::Commands`] alone. The loop handles signals itself, and returns once the last worker has
-//! ended.
-
-pub mod admin;
+//! Built, this program has all commands of roomd: it starts a cluster by itself or as `up`, with one worker for each core, and
+//! `status`, `reload`, `scale`, `emit`, `stop` and others talk to it (`--help` lists them). A page connects as to every Socket.IO
+//! server:
+//!
+//! ```js
+//! const socket = io("http://127.0.0.1:3000");
+//! socket.on("said", (who, text) => console.log(who, text));
+//! console.log(await socket.emitWithAck("say", "hello"));
+//! ```
+//!
+//! # How it runs
+//!
+//! - Each worker is a process with **one thread**; `app` is called once in each. Handlers need not be `Send`, may share [`State`] by
+//!   `Rc` and `RefCell`, and must not block: whatever waits is awaited.
+//! - Handlers are async closures or functions. They **ask for what they need by the types of their arguments**, in any order:
+//!   [`FromCall`] has the table. They return nothing, or a `Result` whose error is logged and counted.
+//! - What is sent to a room, or asked of one, is for the **whole cluster**, unless `local()` is said.
+//! - `emit` takes what serde can serialize: a **tuple is several arguments**, `()` none, everything else one. Bytes are [`Binary`].
+//! - A session lives in one worker. When that leaves or dies its clients connect again, as new sockets; what must outlast that is
+//!   kept outside.
+//!
+//! # What you want, and where it is
+//!
+//! | to | use |
+//! | --- | --- |
+//! | declare namespaces, also by a pattern or a function | [`App::namespace`], [`App::namespace_matching`], [`App::namespace_when`] |
+//! | refuse clients | [`Namespace::use_middleware`] with [`Auth`] and [`ConnectError`]; before there is a session [`App::allow_request`] |
+//! | handle events | [`Namespace::on`] with [`Args`] and [`Ack`], [`Namespace::on_any`]; [`Namespace::use_packet_middleware`] to refuse some |
+//! | know who comes and goes | [`Namespace::on_connect`], [`Namespace::on_disconnecting`], [`Namespace::on_disconnect`] with [`Reason`] |
+//! | send to one client | [`Socket::emit`]; [`Socket::emit_with_ack`] to ask it; [`Socket::volatile`], [`Socket::timeout`], [`Socket::compress`] before |
+//! | send to many | [`Socket::to`], [`Socket::broadcast`] without the sender; [`Io::to`], [`Io::emit`]; all of them a [`Broadcast`] |
+//! | use rooms | [`Socket::join`], [`Socket::leave`], [`Socket::rooms`]; for many sockets [`Broadcast::sockets_join`] |
+//! | keep something with a client | [`Socket::set_data`], [`Socket::data`] |
+//! | keep something in the worker | [`App::state`], then [`State`] |
+//! | see who is connected, everywhere | [`Broadcast::fetch_sockets`], which finds [`RemoteSocket`]s; [`Namespaced::all_rooms`] |
+//! | know what a client's request was | [`Socket::handshake`], [`Socket::peer`] |
+//! | hear of rooms that begin and end | [`Namespace::on_create_room`], [`on_join_room`](Namespace::on_join_room) and so on |
+//! | speak with the other workers | [`Namespaced::server_side_emit`], [`Namespace::on_server_side`] |
+//! | serve HTTP on the same port | [`App::http`]; from there to the sockets by a [`Handle`] |
+//! | begin and end things with a worker | [`App::on_start`], [`App::on_stop`]; one job for the host: [`App::once_per_host`] |
+//! | have a configuration of your own | the table `[app]` of `cluster.toml`: a function with an argument, see [`MakeApp`] |
+//! | set headers, see refusals | [`App::initial_headers`], [`App::headers`], [`App::on_connection_error`] |
+//! | check an application in a test | [`App::check`] |
+//!
+//! Methods have the names of Node's API. `docs/from-node.md` in the repository has every line of that beside what it is here, and
+//! what differs; `examples/` has whole programs (a chat, a dashboard, a shared document, a game, notifications by HTTP);
+//! `cluster.toml` every key of the configuration, and the README the commands and how to run it.
+//!
+//! # What can go wrong
+//!
+//! | error | of |
+//! | --- | --- |
+//! | [`EncodeError`] | `emit` and all that sends: a value has no JSON form, or the event's name is reserved. Nothing was sent |
+//! | [`AckError`] | asking one client: no answer in time, or the client has gone |
+//! | [`RequestError`] | asking many clients or servers: it holds the answers that did come, [`RequestError::into_partial`] |
+//! | [`WriteError`] | orders to the other workers, such as `sockets_join`: too long to travel |
+//! | [`Rejection`] | an argument that could not be taken: its handler is not called |
+//! | [`AppError`] | an application that cannot run, found at the start |
+//!
+//! `emit` never waits and never fails since a client is slow or gone. Who reads too slowly is disconnected; what could not go out
+//! on a bus that is down reaches the clients of the own worker, and is counted.
+mod admin;
 mod application;
-pub mod cli;
-pub mod command;
-pub mod config;
-pub mod control;
-pub mod emit;
+mod cli;
+mod command;
+mod config;
+mod control;
+mod emit;
+// For tests that run the hub without a supervisor.
+#[doc(hidden)]
 pub mod hub;
 mod last_words;
-pub mod lead;
+mod lead;
 mod limits;
 mod log_writer;
-pub mod logging;
+mod logging;
 mod places;
+mod program;
 mod reaper;
-pub mod rollout;
-pub mod slot;
-pub mod status;
-pub mod supervise;
+mod rollout;
+mod slot;
+mod status;
+mod supervise;
 mod up;
 mod worker;
 mod worker_output;
 
-use std::process::ExitCode;
-
-pub use application::{AppShape, MakeApp};
-use cli::{Asked, Failure};
-use config::{Config, Environment, Flags, Sources};
+pub use application::MakeApp;
+use program::Cluster;
+pub use program::run;
+#[doc(inline)]
 pub use roomd_wire::{PeerAddress, WorkerId};
-pub use roomd_worker::{
-    chat,
-    protocol::{Binary, Data, EncodeError},
-    socketio::*,
-};
-use serde::Deserialize;
-pub use up::up;
-
-/// All that the supervise loop is given.
-pub struct Cluster {
-    /// The configuration it starts with.
-    pub config: Config,
-    /// Reads the configuration again, for a reload: flags and environment as at the start, the file as it is now. What cannot
-    /// change while the cluster runs (addresses, the control socket) is as it was. An error is the answer to the reload.
-    pub load: Box<dyn Fn() -> Result<Config, command::CommandError>>,
-    /// Where clients connect, listening since before the first worker starts.
-    pub listeners: Vec<roomd_balancer::Listener>,
-    /// The listeners' real addresses, for the status.
-    pub listening: Vec<String>,
-    /// The admin endpoints' real URL, for the status.
-    pub admin: Option<String>,
-    /// What control and admin ask.
-    pub commands: tokio::sync::mpsc::Receiver<command::Command>,
-}
-
-/// The whole program: reads the command line and becomes supervisor, worker, or client of the control socket.
-///
-/// `app` makes the application: see [`MakeApp`].
-pub fn run<M, A: MakeApp<M>>(app: A) -> ExitCode {
-    match cli::parse(std::env::args_os()).and_then(|asked| carry_out(asked, app)) {
-        Ok(code) => code,
-        Err(failure) => failure.report(),
-    }
-}
-
-fn carry_out<M, A: MakeApp<M>>(asked: Asked, app: A) -> Result<ExitCode, Failure> {
-    let shape = AppShape::of::<A::Config>();
-    match asked {
-        Asked::Up(flags) => {
-            let _last_lines = logging::start_in_background(&Environment::of_process())?;
-            up(Sources::of_process(flags, shape))
-        }
-        Asked::Worker => {
-            logging::start(&Environment::of_process())?;
-            return Ok(roomd_worker::run(async |config: &serde_json::Value| {
-                // The supervisor has looked at it; but one that was written as TOML may differ, in dates.
-                let config =
-                    A::Config::deserialize(config).map_err(|error| format!("failed to read [app]: {error}"))?;
-                app.make(config).await
-            }));
-        }
-        Asked::Print(text) => cli::show(text.trim_end()),
-        Asked::Check(flags) => cli::check(Sources::of_process(flags, shape)),
-        Asked::Status { place, json } => client(place, async |place| cli::status(place, json).await),
-        Asked::Reload(place) => client(place, cli::reload),
-        Asked::Scale { place, workers } => client(place, async |place| cli::scale(place, workers).await),
-        Asked::Stop(place) => client(place, cli::stop),
-        Asked::Kill { place, slot, signal } => client(place, async |place| cli::kill(place, slot, signal).await),
-        Asked::Order { place, order } => client(place, async |place| cli::order(place, order).await),
-        Asked::Wait { place, timeout } => client(place, async |place| cli::wait(place, timeout).await),
-    }
-    .map(|()| ExitCode::SUCCESS)
-}
-
-/// Runs a command that talks to a running cluster.
-fn client(place: Flags, command: impl AsyncFnOnce(Flags) -> Result<(), Failure>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
-    runtime.block_on(command(place))
-}
+#[doc(inline)]
+pub use roomd_worker::{chat, socketio::*};
 
 /// The examples in the documents compile.
 #[cfg(doctest)]

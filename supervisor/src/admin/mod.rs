@@ -9,4 +9,4 @@ mod metrics;
 mod order;
 mod server;
 
-pub use server::{Admin, AdminError};
+pub use server::Admin;

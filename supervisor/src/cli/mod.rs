@@ -16,6 +16,4 @@ mod tests;
 pub use args::{Asked, parse};
 pub use commands::{check, kill, order, print, reload, scale, show, status, stop, wait};
 pub use failure::Failure;
-pub use order::Order;
 pub use signal::parse_signal;
-pub use table::table;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::{Asked, Failure, commands::not_ready, parse, table};
+use super::{Asked, Failure, commands::not_ready, parse, table::table};
 use crate::{
     config::{OrOff, Workers},
     emit::Kind,

@@ -25,10 +25,9 @@ mod units;
 mod validate;
 mod values;
 
-pub use control_path::default_path;
-pub use problem::{Problem, Problems, nearest};
+pub use problem::{Problems, nearest};
 pub use redis_url::{check as check_redis_url, redact as redact_redis_url};
-pub use sources::{DEFAULT_FILE, Environment, Flags, Sources, TOKEN_VARIABLE};
+pub use sources::{Environment, Flags, Sources, TOKEN_VARIABLE};
 pub use token::Token;
 pub use types::Config;
 pub use units::{parse_duration, show_duration};

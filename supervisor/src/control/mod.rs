@@ -19,6 +19,6 @@ mod socket;
 mod tests;
 
 pub use client::{Client, ClientError};
-pub use protocol::{Ask, MAX_ANSWER_BYTES, MAX_REQUEST_BYTES, VERSION};
+pub use protocol::Ask;
 pub use server::serve;
-pub use socket::{ControlSocket, SocketError};
+pub use socket::ControlSocket;

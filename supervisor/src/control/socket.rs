@@ -107,11 +107,6 @@ impl ControlSocket {
         Ok(ControlSocket { listener: Some(listener), path: path.into(), file: (file.dev(), file.ino()), _lock: lock })
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The listener, for the runtime; once.
     pub(super) fn take_listener(&mut self) -> io::Result<tokio::net::UnixListener> {
         let listener = self.listener.take().ok_or_else(|| io::Error::other("the control socket is served already"))?;

@@ -11,7 +11,7 @@ use roomd_wire::Slot;
 use roomd_worker::bus::PublishError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::*;
+use super::{protocol::MAX_REQUEST_BYTES, socket::SocketError, *};
 use crate::{
     command::{Command, CommandError, Commands, Killed, Published, Reloaded, Scaled},
     emit::{Kind, MAX_ORDER_BYTES},

@@ -42,4 +42,4 @@ mod tests;
 
 pub use fleet::{Action, Fleet, Outcome, Timing};
 pub use run::{Exit, Phase, Run, RunEvent};
-pub use state::{Ended, FAILED_AFTER, FAILED_PAUSE, GIVE_UP_AFTER, Pause, Slot};
+pub use state::{Ended, Pause, Slot};

@@ -127,6 +127,7 @@ impl Slot {
     }
 
     /// Whether its current worker serves.
+    #[cfg(test)]
     pub fn is_ready(&self) -> bool {
         self.current.as_ref().is_some_and(|run| run.phase() == Phase::Ready)
     }

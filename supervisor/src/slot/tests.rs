@@ -6,8 +6,9 @@ use roomd_wire::{Generation, Slot as Place, WorkerId};
 
 use super::{
     Action::{self, *},
-    Exit, FAILED_AFTER, FAILED_PAUSE, Fleet, GIVE_UP_AFTER, Outcome, Pause, Phase, RunEvent, Timing,
+    Exit, Fleet, Outcome, Pause, Phase, RunEvent, Timing,
     backoff::HEALTHY_AFTER,
+    state::{FAILED_AFTER, FAILED_PAUSE, GIVE_UP_AFTER},
 };
 use crate::status::{DeathCause, WorkerState};
 

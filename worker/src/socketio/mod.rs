@@ -24,10 +24,8 @@
 //! # An application
 //!
 //! ```
-//! use roomd_worker::{
-//!     protocol::EncodeError,
-//!     socketio::{Ack, App, Args, Socket},
-//! };
+//! # use roomd_worker::socketio as roomd;
+//! use roomd::{Ack, App, Args, EncodeError, Socket};
 //!
 //! let app = App::new().namespace("/", |namespace| {
 //!     namespace
@@ -95,6 +93,7 @@ pub use broadcast::{Broadcast, REQUESTS_TIMEOUT};
 pub use extract::{Args, Auth, EventName, FromCall, Name, Reason, Rejection, State};
 pub use handle::{Gone, Handle};
 pub use handler::{Handler, Outcome};
+#[doc(no_inline)]
 pub use http::HeaderMap;
 pub use http_hooks::{ConnectionErrorCall, OnConnectionError, OnRequest, Refusal, RequestCall};
 pub(crate) use lifecycle::Leading;
@@ -112,7 +111,9 @@ pub use to_socket::ToSocket;
 
 pub use crate::{
     adapter::codec::{RemoteHandshake, WriteError},
+    bus::BusError,
     engine::{ConnectionErrorInfo, Handshake, RequestInfo, Transport},
+    protocol::{Binary, Data, DataError, DecodeError, EncodeError},
 };
 use crate::{bus::Bus, engine::Engine};
 

@@ -1,0 +1,103 @@
+//! The whole program: the command line, and what each command becomes.
+//!
+//! ```text
+//! run ─► cli ─┬─ up ──────► config ─► control, admin, listeners ─► supervise ─► slots ─► workers
+//!             ├─ worker ──► roomd_worker
+//!             ├─ check ───► config
+//!             └─ status, reload, scale, stop, kill, wait, emit, sockets ─► control (client)
+//! ```
+//!
+//! [`up()`] binds everything first (control socket, admin listener, public listeners), then hands over to the supervise loop,
+//! [`supervise::run`](crate::supervise::run), as a [`Cluster`]. Control and admin are tasks of the same current-thread runtime
+//! (inside a `LocalSet`); they reach the loop by [`Commands`](command::Commands) alone. The loop handles signals itself, and
+//! returns once the last worker has ended.
+
+use std::process::ExitCode;
+
+use serde::Deserialize;
+
+use crate::{
+    MakeApp,
+    application::AppShape,
+    cli::{self, Asked, Failure},
+    command,
+    config::{Config, Environment, Flags, Sources},
+    logging,
+    up::up,
+};
+
+/// All that the supervise loop is given.
+pub struct Cluster {
+    /// The configuration it starts with.
+    pub config: Config,
+    /// Reads the configuration again, for a reload: flags and environment as at the start, the file as it is now. What cannot
+    /// change while the cluster runs (addresses, the control socket) is as it was. An error is the answer to the reload.
+    pub load: Box<dyn Fn() -> Result<Config, command::CommandError>>,
+    /// Where clients connect, listening since before the first worker starts.
+    pub listeners: Vec<roomd_balancer::Listener>,
+    /// The listeners' real addresses, for the status.
+    pub listening: Vec<String>,
+    /// The admin endpoints' real URL, for the status.
+    pub admin: Option<String>,
+    /// What control and admin ask.
+    pub commands: tokio::sync::mpsc::Receiver<command::Command>,
+}
+
+/// Runs the whole program: reads the command line and becomes supervisor (`up`), worker (which `up` starts), or a client of the
+/// control socket (`status`, `reload`, `scale`, …). Returns what the process is to exit with; errors are on standard error by then.
+///
+/// `app` makes the application, in each worker: see [`MakeApp`] for the functions it can be.
+///
+/// ```no_run
+/// # use std::process::ExitCode;
+/// use roomd::{App, Socket};
+///
+/// fn main() -> ExitCode {
+///     roomd::run(|| {
+///         App::new().namespace("/", |namespace| {
+///             namespace.on_connect(async |socket: Socket| socket.emit("hello", socket.id()))
+///         })
+///     })
+/// }
+/// ```
+pub fn run<M, A: MakeApp<M>>(app: A) -> ExitCode {
+    match cli::parse(std::env::args_os()).and_then(|asked| carry_out(asked, app)) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn carry_out<M, A: MakeApp<M>>(asked: Asked, app: A) -> Result<ExitCode, Failure> {
+    let shape = AppShape::of::<A::Config>();
+    match asked {
+        Asked::Up(flags) => {
+            let _last_lines = logging::start_in_background(&Environment::of_process())?;
+            up(Sources::of_process(flags, shape))
+        }
+        Asked::Worker => {
+            logging::start(&Environment::of_process())?;
+            return Ok(roomd_worker::run(async |config: &serde_json::Value| {
+                // The supervisor has looked at it; but one that was written as TOML may differ, in dates.
+                let config =
+                    A::Config::deserialize(config).map_err(|error| format!("failed to read [app]: {error}"))?;
+                app.make(config).await
+            }));
+        }
+        Asked::Print(text) => cli::show(text.trim_end()),
+        Asked::Check(flags) => cli::check(Sources::of_process(flags, shape)),
+        Asked::Status { place, json } => client(place, async |place| cli::status(place, json).await),
+        Asked::Reload(place) => client(place, cli::reload),
+        Asked::Scale { place, workers } => client(place, async |place| cli::scale(place, workers).await),
+        Asked::Stop(place) => client(place, cli::stop),
+        Asked::Kill { place, slot, signal } => client(place, async |place| cli::kill(place, slot, signal).await),
+        Asked::Order { place, order } => client(place, async |place| cli::order(place, order).await),
+        Asked::Wait { place, timeout } => client(place, async |place| cli::wait(place, timeout).await),
+    }
+    .map(|()| ExitCode::SUCCESS)
+}
+
+/// Runs a command that talks to a running cluster.
+fn client(place: Flags, command: impl AsyncFnOnce(Flags) -> Result<(), Failure>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
+    runtime.block_on(command(place))
+}
