@@ -63,5 +63,7 @@ io.of("/test").on("connection", (socket) => {
   socket.on("cluster", (_disconnect, { to }, [close], ack) => (io.of("/test").to(to).disconnectSockets(close), ack(true)));
   socket.on("bytes", (room, bytes, ack) => (io.of("/test").to(room).emit("bytes", { before: 1 }, bytes), ack(true)));
 });
+// Longer than any conversation: how long an idle connection is kept is not compared.
+http.keepAliveTimeout = 60000;
 answer({});
 http.listen(0, "127.0.0.1", () => tell({ port: http.address().port }));
