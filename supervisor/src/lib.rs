@@ -118,8 +118,6 @@ pub use application::MakeApp;
 use program::Cluster;
 pub use program::run;
 #[doc(inline)]
-pub use roomd_wire::{PeerAddress, WorkerId};
-#[doc(inline)]
 pub use roomd_worker::{chat, socketio::*};
 
 /// The examples in the documents compile.

@@ -12,6 +12,16 @@ use crate::{
 
 /// How to answer a client's event. Dropping it without an answer is legal: the client then waits in vain. Where several handlers
 /// hear the event, the first answer counts.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{Ack, App, Args};
+///
+/// let app = App::new().namespace("/", |namespace| {
+///     namespace.on("add", async |Args((a, b)): Args<(i64, i64)>, ack: Ack| ack.send(a + b))
+/// });
+/// # assert!(app.check().is_ok());
+/// ```
 pub struct Ack {
     io: Io,
     namespace: Rc<Nsp>,
@@ -25,6 +35,16 @@ pub struct Ack {
 pub(super) type AnsweredOnce = Rc<Cell<bool>>;
 
 /// How to answer another server's event.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{App, Args, ServerAck};
+///
+/// let app = App::new().namespace("/", |namespace| {
+///     namespace.on_server_side("load?", async |Args(()): Args<()>, ack: ServerAck| ack.send(0.5))
+/// });
+/// # assert!(app.check().is_ok());
+/// ```
 pub struct ServerAck(pub(super) Option<Box<dyn FnOnce(Option<Data>)>>);
 
 /// Why an answer did not come.
@@ -33,6 +53,21 @@ pub struct ServerAck(pub(super) Option<Box<dyn FnOnce(Option<Data>)>>);
 /// leaves (a reload, a smaller number of workers) or dies: the client connects again, to another worker, as a new socket with a new id, and
 /// does not answer what the old one was asked. Whoever still waits then gets [`AckError::Disconnected`] at once, or the answer if that came
 /// before; a task of a worker that has itself died waits no more.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use std::time::Duration;
+///
+/// use roomd::{AckError, Socket};
+///
+/// async fn is_alive(socket: &Socket) -> bool {
+///     match socket.emit_with_ack("alive?", (), Duration::from_secs(5)).await {
+///         Ok(_answer) => true,
+///         Err(AckError::Timeout(_) | AckError::Disconnected) => false,
+///         Err(error) => panic!("could not ask: {error}"),
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum AckError {
     /// The time was over.
@@ -81,11 +116,33 @@ impl Ack {
     }
 
     /// Whether the client wants an answer.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn report() -> Vec<u32> { Vec::new() }
+    /// # fn example(ack: Ack) -> Result<(), EncodeError> {
+    /// if ack.is_wanted() {
+    ///     ack.send(report())?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn is_wanted(&self) -> bool {
         self.id.is_some()
     }
 
     /// Answers: a tuple for several arguments, `()` for none, else one. Does nothing where no answer is wanted.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// let app = App::new().namespace("/", |namespace| {
+    ///     namespace
+    ///         .on("now", async |ack: Ack| ack.send("ok"))
+    ///         .on("both", async |ack: Ack| ack.send(("ok", 2)))
+    ///         .on("done", async |ack: Ack| ack.send(()))
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
     ///
     /// # Errors
     /// Where a value has no JSON form.
@@ -97,6 +154,15 @@ impl Ack {
     }
 
     /// Answers with arguments as they came from somebody else.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// // Sends what came back to where it came from.
+    /// let app = App::new().namespace("/", |namespace| {
+    ///     namespace.on("echo", async |data: Data, ack: Ack| ack.send_data(&data.without_name()))
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
     pub fn send_data(self, data: &Data) {
         let again = self.answered.is_some_and(|answered| answered.replace(true));
         if let Some(id) = self.id.filter(|_| !again) {
@@ -107,11 +173,30 @@ impl Ack {
 
 impl ServerAck {
     /// Whether the other server wants an answer.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn load() -> f64 { 0.5 }
+    /// # fn example(ack: ServerAck) -> Result<(), EncodeError> {
+    /// if ack.is_wanted() {
+    ///     ack.send(load())?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn is_wanted(&self) -> bool {
         self.0.is_some()
     }
 
     /// Answers. Only one argument travels between servers.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// let app = App::new().namespace("/", |namespace| {
+    ///     namespace.on_server_side("who?", async |io: Io, ack: ServerAck| ack.send(io.worker().to_string()))
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
     ///
     /// # Errors
     /// Where the value has no JSON form.
@@ -124,6 +209,17 @@ impl ServerAck {
 }
 
 /// What a request to all servers or clients brought in.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{Io, RequestError};
+///
+/// async fn count(io: Io) -> Result<usize, RequestError<impl Sized>> {
+///     let found = io.to("lobby").fetch_sockets().await?;
+///     println!("{} of {} sockets are known", found.answers.len(), found.expected);
+///     Ok(found.answers.len())
+/// }
+/// ```
 #[derive(Clone, PartialEq, Debug)]
 pub struct Answers<T> {
     /// The answers, in the order they came.
@@ -133,6 +229,23 @@ pub struct Answers<T> {
 }
 
 /// Why a request to all servers or clients did not bring all answers in.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{Io, RequestError};
+///
+/// async fn count(io: Io) -> usize {
+///     match io.to("lobby").fetch_sockets().await {
+///         Ok(found) => found.answers.len(),
+///         // What the others have said is better than nothing.
+///         Err(RequestError::Timeout { partial, .. } | RequestError::Left { partial, .. }) => partial.answers.len(),
+///         Err(error) => {
+///             eprintln!("{error}");
+///             0
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError<T> {
     /// Some did not come in time.
@@ -187,6 +300,16 @@ pub enum RequestError<T> {
 impl<T> RequestError<T> {
     /// The answers that did come, for whoever can do with those: `found.unwrap_or_else(RequestError::into_partial)`. Empty where
     /// the request could not be sent.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// use std::time::Duration;
+    ///
+    /// let partial = Answers { answers: vec!["a", "b"], expected: 3 };
+    /// let late = RequestError::Timeout { within: Duration::from_secs(5), partial };
+    /// assert_eq!(late.to_string(), "get all answers within 5s: only 2 came of 3");
+    /// assert_eq!(late.into_partial().answers, ["a", "b"]);
+    /// ```
     pub fn into_partial(self) -> Answers<T> {
         match self {
             RequestError::Timeout { partial, .. }

@@ -25,6 +25,18 @@ use crate::{
 
 /// An application: its namespaces. Built once in each worker, before any client comes; handlers belong to a namespace and
 /// never to a client, so that a session can be served by another process.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{App, Args, Socket};
+///
+/// let app = App::new()
+///     .namespace("/", |namespace| {
+///         namespace.on("say", async |socket: Socket, Args(text): Args<String>| socket.broadcast().emit("said", text))
+///     })
+///     .namespace("/admin", |namespace| namespace);
+/// # assert!(app.check().is_ok());
+/// ```
 #[derive(Default)]
 pub struct App {
     pub(super) namespaces: HashMap<String, Namespace>,
@@ -48,6 +60,21 @@ pub(crate) enum Http {
 }
 
 /// The handlers of one namespace. What they can have for arguments is in [`FromCall`](super::FromCall).
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{App, Args, Namespace, Reason, Socket};
+///
+/// // A function that takes and returns one can be given to `App::namespace`, also several times.
+/// fn chat(namespace: Namespace) -> Namespace {
+///     namespace
+///         .on_connect(async |socket: Socket| println!("{} is here", socket.id()))
+///         .on("say", async |socket: Socket, Args(text): Args<String>| socket.broadcast().emit("said", text))
+///         .on_disconnect(async |socket: Socket, reason: Reason| println!("{} left: {reason}", socket.id()))
+/// }
+///
+/// let app = App::new().namespace("/", chat).namespace("/beta", chat);
+/// ```
 #[derive(Default, Clone)]
 pub struct Namespace {
     pub(super) middlewares: Vec<Erased<OnConnecting, Result<(), ConnectError>>>,
@@ -71,6 +98,19 @@ struct Need {
 }
 
 /// Why a client may not join: it is told the message and the data.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::ConnectError;
+/// use serde_json::json;
+///
+/// let plain: ConnectError = "who are you?".into();
+/// assert_eq!(plain, ConnectError { message: "who are you?".to_owned(), data: None });
+///
+/// // With `data`, which the client finds in `error.data`.
+/// let full = ConnectError { message: "come back later".to_owned(), data: Some(json!({ "after": 30 })) };
+/// assert_eq!(full.to_string(), "come back later");
+/// ```
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct ConnectError {
@@ -81,6 +121,14 @@ pub struct ConnectError {
 }
 
 /// Why an application cannot run.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{App, AppError};
+///
+/// let error = App::new().namespace("/a?b", |namespace| namespace).check().unwrap_err();
+/// assert!(matches!(error, AppError::Name { name, .. } if name == "/a?b"));
+/// ```
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 pub enum AppError {
     /// A handler takes a state that there is not.
@@ -111,11 +159,25 @@ pub enum AppError {
 
 impl App {
     /// An application of the main namespace, `/`, without handlers: clients can join it, as in Node.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// let app = App::new();
+    /// assert!(app.check().is_ok());
+    /// ```
     pub fn new() -> Self {
         App::default()
     }
 
     /// Declares a namespace, such as `/` or `/admin`; the slash in front may be left out.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// let app = App::new()
+    ///     .namespace("/", |namespace| namespace.on_connect(async |socket: Socket| socket.emit("hello", ())))
+    ///     .namespace("/admin", |namespace| namespace.on("stop", async || println!("stop!")));
+    /// # assert!(app.check().is_ok());
+    /// ```
     #[must_use]
     pub fn namespace(mut self, name: &str, declare: impl FnOnce(Namespace) -> Namespace) -> Self {
         let name = full_name(name).into_owned();
@@ -197,6 +259,24 @@ impl App {
     /// Keeps something for handlers, which get it as [`State<T>`](super::State), by its type. Each worker has its own; what is to
     /// be the same in all of them is kept with sockets, or outside.
     ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// use std::cell::Cell;
+    ///
+    /// #[derive(Default)]
+    /// struct Visits {
+    ///     count: Cell<u64>,
+    /// }
+    ///
+    /// let app = App::new().state(Visits::default()).namespace("/", |namespace| {
+    ///     namespace.on_connect(async |socket: Socket, visits: State<Visits>| {
+    ///         visits.count.set(visits.count.get() + 1);
+    ///         socket.emit("visits", visits.count.get())
+    ///     })
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
+    ///
     /// # Panics
     /// Where there is one of this type already.
     #[must_use]
@@ -209,6 +289,22 @@ impl App {
     /// Serves the application's own HTTP on the same port: all requests outside the Socket.IO path. `make` gives a `tower` service,
     /// such as a router of axum's, and gets the way from there to the sockets. Without, those requests are answered with 404.
     /// WebSockets are the Socket.IO server's alone.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// use axum::{Router, extract::State, routing::post};
+    ///
+    /// // `curl -d 'all is well' …/notify`
+    /// async fn notify(State(sockets): State<Handle>, text: String) -> &'static str {
+    ///     match sockets.with(move |io| io.emit("notice", text)).await {
+    ///         Ok(Ok(())) => "sent",
+    ///         _ => "not sent",
+    ///     }
+    /// }
+    ///
+    /// let app = App::new().http(|sockets| Router::new().route("/notify", post(notify)).with_state(sockets));
+    /// # assert!(app.check().is_ok());
+    /// ```
     #[must_use]
     pub fn http<S, B>(mut self, make: impl FnOnce(Handle) -> S + 'static) -> Self
     where
@@ -230,6 +326,22 @@ impl App {
     /// Called in each worker when it has its bus and is about to take clients: to begin what runs beside them. Several are called
     /// one after the other, each waited for. The worker cannot start if one fails, and its error is told by `roomd up`, `roomd
     /// status` and the log.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// use std::time::Duration;
+    ///
+    /// let app = App::new().on_start(async |io: Io| {
+    ///     tokio::task::spawn_local(async move {
+    ///         loop {
+    ///             tokio::time::sleep(Duration::from_secs(1)).await;
+    ///             // Each worker to its own clients.
+    ///             let _ = io.local().volatile().emit("tick", ());
+    ///         }
+    ///     });
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
     #[must_use]
     pub fn on_start<A: 'static, H: Handler<OnStart, A>>(mut self, handler: H) -> Self
     where
@@ -242,6 +354,14 @@ impl App {
 
     /// Called in each worker that has been told to leave when its last client has gone, for as long as the grace allows.
     /// An error is logged and counted.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # struct Journal;
+    /// # impl Journal { async fn flush(&self) -> std::io::Result<()> { Ok(()) } }
+    /// let app = App::new().state(Journal).on_stop(async |journal: State<Journal>| journal.flush().await);
+    /// # assert!(app.check().is_ok());
+    /// ```
     #[must_use]
     pub fn on_stop<A: 'static, H: Handler<OnStop, A>>(mut self, handler: H) -> Self
     where
@@ -256,6 +376,20 @@ impl App {
     /// worker leaves or dies, which it is waited for, so that never two run. What one has to leave to the next is kept outside. It
     /// is dropped at the point where it waits when its worker leaves. Where it fails or panics it is called again a second later;
     /// where it returns otherwise it is not, until another worker has its turn.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// use std::time::Duration;
+    ///
+    /// let app = App::new().once_per_host(async |io: Io| -> Result<(), EncodeError> {
+    ///     for round in 1.. {
+    ///         io.emit("round", round)?;
+    ///         tokio::time::sleep(Duration::from_secs(60)).await;
+    ///     }
+    ///     Ok(())
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
     #[must_use]
     pub fn once_per_host<A: 'static, H: Handler<OnStart, A>>(mut self, task: H) -> Self
     where
@@ -271,6 +405,19 @@ impl App {
     }
 
     /// Whether it can run: names and patterns can be some, and handlers find what they need.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// struct Rates;
+    ///
+    /// fn app() -> App {
+    ///     App::new().namespace("/", |namespace| namespace.on("rate", async |rates: State<Rates>| drop(rates)))
+    /// }
+    ///
+    /// // Nobody has given it to `App::state`.
+    /// assert!(app().check().unwrap_err().to_string().starts_with("the handler of \"rate\" in namespace / takes State<"));
+    /// assert!(app().state(Rates).check().is_ok());
+    /// ```
     ///
     /// # Errors
     /// The first thing that is wrong.
@@ -318,6 +465,25 @@ pub(super) fn full_name(name: &str) -> Cow<'_, str> {
 
 impl Namespace {
     /// Asked before a client joins, in the order of declaration; the first error refuses it.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// #[derive(serde::Deserialize)]
+    /// struct Login {
+    ///     token: String,
+    /// }
+    ///
+    /// let app = App::new().namespace("/", |namespace| {
+    ///     namespace.use_middleware(async |socket: Socket, Auth(login): Auth<Login>| {
+    ///         if login.token != "secret" {
+    ///             return Err(ConnectError::new("who are you?"));
+    ///         }
+    ///         socket.join("members");
+    ///         Ok(())
+    ///     })
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
     #[must_use]
     pub fn use_middleware<A: 'static, H>(mut self, middleware: H) -> Self
     where
@@ -329,6 +495,17 @@ impl Namespace {
     }
 
     /// Called when a client has joined.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// let app = App::new().namespace("/", |namespace| {
+    ///     namespace.on_connect(async |socket: Socket| {
+    ///         socket.join("lobby");
+    ///         socket.to("lobby").emit("came", socket.id())
+    ///     })
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
     #[must_use]
     pub fn on_connect<A: 'static, H: Handler<OnConnect, A>>(mut self, handler: H) -> Self
     where
@@ -341,6 +518,17 @@ impl Namespace {
 
     /// Called for each event of that name. An event of another shape than the handler's [`Args`](super::Args) is answered with
     /// `{error}` if an answer is wanted, and counted. A handler declared later for the same name takes the place of the first.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// let app = App::new().namespace("/", |namespace| {
+    ///     namespace
+    ///         .on("ping", async |ack: Ack| ack.send("pong"))
+    ///         // socket.emit("move", 3, 4)
+    ///         .on("move", async |socket: Socket, Args((x, y)): Args<(f64, f64)>| socket.broadcast().emit("moved", (x, y)))
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
     #[must_use]
     pub fn on<A: 'static, H: Handler<OnEvent, A>>(mut self, event: &str, handler: H) -> Self
     where
@@ -352,6 +540,16 @@ impl Namespace {
     }
 
     /// Called for every event before the handler of its name. Several are called in the order of declaration.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// let app = App::new().namespace("/", |namespace| {
+    ///     namespace.on_any(async |socket: Socket, EventName(event): EventName, data: Data| {
+    ///         println!("{} sent {event}, {} bytes", socket.id(), data.bytes());
+    ///     })
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
     #[must_use]
     pub fn on_any<A: 'static, H: Handler<OnEvent, A>>(mut self, handler: H) -> Self
     where
@@ -437,6 +635,14 @@ impl Namespace {
     }
 
     /// Called when a room has ended on this worker with its last socket: `delete-room` in Node.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// let app = App::new().namespace("/", |namespace| {
+    ///     namespace.on_delete_room(async |Room(room): Room| println!("nobody here is in {room} any more"))
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
     #[must_use]
     pub fn on_delete_room<A: 'static, H: Handler<OnRoom, A>>(mut self, handler: H) -> Self
     where
@@ -448,6 +654,14 @@ impl Namespace {
     }
 
     /// Called when a socket of this worker has joined a room: `join-room` in Node.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// let app = App::new().namespace("/", |namespace| {
+    ///     namespace.on_join_room(async |socket: Socket, Room(room): Room| socket.to(&room).emit("joined", socket.id()))
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
     #[must_use]
     pub fn on_join_room<A: 'static, H: Handler<OnRoomMember, A>>(mut self, handler: H) -> Self
     where
@@ -459,6 +673,14 @@ impl Namespace {
     }
 
     /// Called when a socket of this worker has left a room, by itself or since it leaves the namespace: `leave-room` in Node.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// let app = App::new().namespace("/", |namespace| {
+    ///     namespace.on_leave_room(async |socket: Socket, Room(room): Room| socket.to(&room).emit("left", socket.id()))
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
     #[must_use]
     pub fn on_leave_room<A: 'static, H: Handler<OnRoomMember, A>>(mut self, handler: H) -> Self
     where
@@ -470,6 +692,17 @@ impl Namespace {
     }
 
     /// Called when a client leaves, while it is still in its rooms.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// let app = App::new().namespace("/", |namespace| {
+    ///     namespace.on_disconnecting(async |socket: Socket, Reason(reason): Reason| {
+    ///         let rooms = socket.rooms();
+    ///         socket.to(&rooms).emit("left", (socket.id(), reason))
+    ///     })
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
     #[must_use]
     pub fn on_disconnecting<A: 'static, H: Handler<OnDisconnect, A>>(mut self, handler: H) -> Self
     where
@@ -481,6 +714,14 @@ impl Namespace {
     }
 
     /// Called when a client has left, and its rooms with it.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// let app = App::new().namespace("/", |namespace| {
+    ///     namespace.on_disconnect(async |socket: Socket, Reason(reason): Reason| println!("{}: {reason}", socket.id()))
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
     #[must_use]
     pub fn on_disconnect<A: 'static, H: Handler<OnDisconnect, A>>(mut self, handler: H) -> Self
     where
@@ -492,6 +733,17 @@ impl Namespace {
     }
 
     /// Called for an event of that name that another server of the cluster sent with `server_side_emit`.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// let app = App::new().namespace("/", |namespace| {
+    ///     namespace
+    ///         .on("forget", async |socket: Socket| socket.nsp().server_side_emit("forget", socket.id()))
+    ///         // In each of the other workers.
+    ///         .on_server_side("forget", async |Args(id): Args<String>| println!("{id} is forgotten"))
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
     #[must_use]
     pub fn on_server_side<A: 'static, H: Handler<OnServerSide, A>>(mut self, event: &str, handler: H) -> Self
     where
@@ -509,6 +761,11 @@ impl Namespace {
 
 impl ConnectError {
     /// A refusal with a message alone.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// assert_eq!(ConnectError::new("who are you?").to_string(), "who are you?");
+    /// ```
     pub fn new(message: impl Into<String>) -> Self {
         ConnectError { message: message.into(), data: None }
     }

@@ -5,10 +5,21 @@ use crate::{engine::SessionKey, protocol::membership::Cause};
 
 /// How many handlers of one client's events can wait at once, middleware among them. A client that sends on regardless is closed: each of them keeps
 /// what it was sent in memory.
+///
+/// ```
+/// # use roomd_worker::socketio::*;
+/// # use roomd_worker::socketio::MAX_WAITING_HANDLERS;
+/// assert_eq!(MAX_WAITING_HANDLERS, 1000);
+/// ```
 pub const MAX_WAITING_HANDLERS: u32 = 1000;
 
 /// How much they can keep, in messages of the largest size (`max_payload`, or 1 MB where that is less). One event is never more
 /// than eleven of them, with all its attachments.
+///
+/// ```
+/// # use roomd_worker::socketio::*;
+/// assert_eq!(MAX_WAITING_PAYLOADS, 16);
+/// ```
 pub const MAX_WAITING_PAYLOADS: usize = 16;
 
 /// The size of a message that is always allowed for.

@@ -16,11 +16,32 @@ use crate::{
 };
 
 /// How long a request to other servers waits for its answers, as the official adapter's `requestsTimeout`.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::REQUESTS_TIMEOUT;
+///
+/// assert_eq!(REQUESTS_TIMEOUT.as_secs(), 5);
+/// ```
 pub const REQUESTS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whom and how: collected by its methods, used by the last of them.
 ///
 /// Without a room it is all sockets of the namespace; with several it is those in any of them, each once.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{EncodeError, Socket};
+///
+/// fn example(socket: &Socket) -> Result<(), EncodeError> {
+///     // To those in `lobby` or `hall` who are not in `away`, and not to this client.
+///     socket.to(["lobby", "hall"]).except("away").emit("said", "hello")?;
+///     // One can be kept and used again.
+///     let lobby = socket.io().to("lobby");
+///     lobby.emit("said", "hello")?;
+///     lobby.emit("said", "again")
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Broadcast<'a> {
     io: &'a Io,
@@ -42,6 +63,15 @@ impl<'a> Broadcast<'a> {
     }
 
     /// To the sockets in this room, or in one of these, too. A socket's id is a room.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(io: &Io) -> Result<(), Box<dyn std::error::Error>> {
+    /// io.to("red").to("green").emit("go", ())?;
+    /// io.to(["red", "green"]).emit("go", ())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn to(mut self, rooms: impl RoomNames<'a>) -> Self {
         rooms.each(|room| self.rooms.push(room));
@@ -49,6 +79,14 @@ impl<'a> Broadcast<'a> {
     }
 
     /// Not to the sockets in this room, or in one of these.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(io: &Io) -> Result<(), Box<dyn std::error::Error>> {
+    /// io.to("players").except(["out", "away"]).emit("turn", 7)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn except(mut self, rooms: impl RoomNames<'a>) -> Self {
         rooms.each(|room| self.except.push(room));
@@ -56,6 +94,14 @@ impl<'a> Broadcast<'a> {
     }
 
     /// Only to the sockets of this worker.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(io: &Io) -> Result<(), Box<dyn std::error::Error>> {
+    /// io.to("watchers").local().emit("load", 0.5)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn local(mut self) -> Self {
         self.local = true;
@@ -63,6 +109,15 @@ impl<'a> Broadcast<'a> {
     }
 
     /// May be lost for a client that cannot take it now.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(io: &Io) -> Result<(), Box<dyn std::error::Error>> {
+    /// // Who cannot take this position now gets the next one.
+    /// io.to("game").volatile().emit("position", (1.5, 2.0))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn volatile(mut self) -> Self {
         self.flags.volatile = true;
@@ -70,6 +125,15 @@ impl<'a> Broadcast<'a> {
     }
 
     /// Whether it may be compressed on its way; it may if nothing is said.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(io: &Io) -> Result<(), Box<dyn std::error::Error>> {
+    /// # let picture = Binary::from(vec![0]);
+    /// io.to("viewers").compress(false).emit("picture", picture)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn compress(mut self, compress: bool) -> Self {
         self.flags.compress = Some(compress);
@@ -77,6 +141,16 @@ impl<'a> Broadcast<'a> {
     }
 
     /// How long to wait for answers; else [`REQUESTS_TIMEOUT`].
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # async fn example(io: Io) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let found = io.to("lobby").timeout(Duration::from_secs(1)).fetch_sockets().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn timeout(mut self, within: Duration) -> Self {
         self.within = Some(within);
@@ -84,6 +158,14 @@ impl<'a> Broadcast<'a> {
     }
 
     /// Sends an event. `args`: a tuple for several, `()` for none, else one.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(io: &Io) -> Result<(), Box<dyn std::error::Error>> {
+    /// io.to("lobby").emit("said", ("Ada", "hello"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Where a value has no JSON form.
@@ -93,6 +175,15 @@ impl<'a> Broadcast<'a> {
     }
 
     /// Sends an event as it came from somebody else: an array of its name and its arguments.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// // Whatever comes goes to the others as it is.
+    /// let app = App::new().namespace("/", |namespace| {
+    ///     namespace.on_any(async |socket: Socket, data: Data| socket.broadcast().emit_data(&data))
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
     pub fn emit_data(&self, event: &Data) {
         let nsp = &self.io.0.current(&self.namespace);
         if self.io.hears_outgoing(nsp) {
@@ -102,6 +193,17 @@ impl<'a> Broadcast<'a> {
     }
 
     /// Sends an event and waits for one answer of each client, over all servers.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # async fn example(io: Io) -> Result<(), Box<dyn std::error::Error>> {
+    /// let votes = io.to("jury").emit_with_ack("vote", "who wins?").await?;
+    /// for vote in votes.answers.into_iter().flatten() {
+    ///     println!("{}", vote.decode::<String>()?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Where a value has no JSON form, or not all answers come in time: then with those that did.
@@ -117,6 +219,15 @@ impl<'a> Broadcast<'a> {
 
     /// What is known of these sockets, over all servers.
     ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # async fn example(io: Io) -> Result<(), Box<dyn std::error::Error>> {
+    /// let found = io.to("lobby").fetch_sockets().await?;
+    /// let names: Vec<String> = found.answers.iter().map(RemoteSocket::data).collect();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Where not all servers answer in time: then with what those did that answered.
     pub async fn fetch_sockets(&self) -> Result<Answers<RemoteSocket>, RequestError<RemoteSocket>> {
@@ -131,6 +242,15 @@ impl<'a> Broadcast<'a> {
 
     /// Makes these sockets join a room, or several.
     ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(io: &Io) -> Result<(), Box<dyn std::error::Error>> {
+    /// // All who are in `lobby`, on all workers.
+    /// io.to("lobby").sockets_join(["game", "chat"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Where the order to the other servers cannot be written.
     pub fn sockets_join<'r>(&self, rooms: impl RoomNames<'r>) -> Result<(), WriteError> {
@@ -140,6 +260,14 @@ impl<'a> Broadcast<'a> {
 
     /// Makes these sockets leave a room, or several.
     ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(io: &Io) -> Result<(), Box<dyn std::error::Error>> {
+    /// io.to("game").sockets_leave("game")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Where the order to the other servers cannot be written.
     pub fn sockets_leave<'r>(&self, rooms: impl RoomNames<'r>) -> Result<(), WriteError> {
@@ -148,6 +276,15 @@ impl<'a> Broadcast<'a> {
     }
 
     /// Makes these sockets leave the namespace; with `close` their sessions end.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(socket: &Socket) -> Result<(), Box<dyn std::error::Error>> {
+    /// // Ends all other sessions of the same user.
+    /// socket.to("user:7").disconnect_sockets(true)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Where the order to the other servers cannot be written.

@@ -1,33 +1,112 @@
-//! The kinds of handlers, and what a call of each brings along: what its arguments are taken from.
+//! The kinds of handlers, and what a call of each brings along: what its arguments are taken from. For arguments of an
+//! application's own, see [`FromCall`](super::FromCall); handlers never name these types.
+//!
+//! | kind | handlers | its call is a |
+//! | --- | --- | --- |
+//! | [`OnEvent`] | [`on`](super::Namespace::on), [`on_any`](super::Namespace::on_any) | [`SocketCall`], [`DataCall`] |
+//! | [`OnPacket`] | [`use_packet_middleware`](super::Namespace::use_packet_middleware) | [`SocketCall`], [`DataCall`] |
+//! | [`OnOutgoing`] | [`on_any_outgoing`](super::Namespace::on_any_outgoing) | [`SocketCall`], [`DataCall`] |
+//! | [`OnConnecting`] | [`use_middleware`](super::Namespace::use_middleware) | [`SocketCall`] |
+//! | [`OnConnect`], [`OnDisconnect`] | [`on_connect`](super::Namespace::on_connect), [`on_disconnecting`](super::Namespace::on_disconnecting), [`on_disconnect`](super::Namespace::on_disconnect) | [`SocketCall`] |
+//! | [`OnRoomMember`] | [`on_join_room`](super::Namespace::on_join_room), [`on_leave_room`](super::Namespace::on_leave_room) | [`SocketCall`] |
+//! | [`OnRoom`] | [`on_create_room`](super::Namespace::on_create_room), [`on_delete_room`](super::Namespace::on_delete_room) | [`Call`] |
+//! | [`OnServerSide`] | [`on_server_side`](super::Namespace::on_server_side) | [`DataCall`] |
+//! | [`OnAsked`] | [`namespace_when`](super::App::namespace_when) | [`Call`] |
+//! | [`OnStart`], [`OnStop`] | [`on_start`](super::App::on_start), [`once_per_host`](super::App::once_per_host), [`on_stop`](super::App::on_stop) | [`Call`] |
+//! | [`OnRequest`], [`OnConnectionError`] | [`allow_request`](super::App::allow_request), [`on_connection_error`](super::App::on_connection_error) | [`Call`] |
+//!
+//! ```
+//! # use roomd_worker::socketio as roomd;
+//! use roomd::{App, FromCall, Rejection, call::{Call, OnStart, WorkerCall}};
+//!
+//! /// An argument of one kind alone: a file that is made when a worker starts.
+//! struct Log(std::fs::File);
+//!
+//! impl FromCall<OnStart> for Log {
+//!     fn from_call(call: &WorkerCall<'_>) -> Result<Self, Rejection> {
+//!         let path = format!("worker-{}.log", call.io().worker());
+//!         std::fs::File::create(path).map(Log).map_err(|error| Rejection(error.to_string()))
+//!     }
+//! }
+//!
+//! let app = App::new().on_start(async |Log(file): Log| drop(file));
+//! ```
 
 use std::cell::Cell;
 
 use serde_json::Value;
 
-pub use super::room_events::{OnRoom, OnRoomMember};
 use super::{Io, ServerAck, Socket, ack::AnsweredOnce};
+pub use super::{
+    http_hooks::{ConnectionErrorCall, OnConnectionError, OnRequest, RequestCall},
+    room_events::{OnRoom, OnRoomMember},
+};
 use crate::protocol::Data;
 
 /// A kind of handler: of events, of connections and so on. An argument's type says which kinds it can be taken from
 /// (see [`super::FromCall`]).
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{App, FromCall, Rejection, State, call::{Call, Kind}};
+///
+/// /// Which worker it is, for handlers of whatever kind.
+/// struct Here(String);
+///
+/// impl<K: Kind> FromCall<K> for Here {
+///     fn from_call(call: &K::Call<'_>) -> Result<Self, Rejection> {
+///         Ok(Here(call.io().worker().to_string()))
+///     }
+/// }
+///
+/// let app = App::new().on_start(async |Here(worker): Here| println!("worker {worker} begins"));
+/// # assert!(app.check().is_ok());
+/// ```
 pub trait Kind: 'static {
     /// One call.
     type Call<'a>: Call;
 }
 
 /// What every call has.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{Handle, call::Call};
+///
+/// fn way_back(call: &impl Call) -> Handle {
+///     call.io().handle()
+/// }
+/// ```
 pub trait Call {
     /// The server.
     fn io(&self) -> &Io;
 }
 
 /// A call about one socket.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::call::SocketCall;
+///
+/// fn user(call: &impl SocketCall) -> Option<String> {
+///     call.socket().data()
+/// }
+/// ```
 pub trait SocketCall: Call {
     /// The socket.
     fn socket(&self) -> &Socket;
 }
 
 /// A call with what a sender sent.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::call::DataCall;
+///
+/// fn is_long(call: &impl DataCall) -> bool {
+///     call.data().bytes() > 10_000
+/// }
+/// ```
 pub trait DataCall: Call {
     /// The event, with its name in front of its arguments.
     fn data(&self) -> &Data;

@@ -31,6 +31,32 @@ use super::{
 use crate::protocol::{Data, DecodeError};
 
 /// A type that a handler of this kind can have for an argument.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{
+///     App, FromCall, Rejection,
+///     call::{Kind, SocketCall},
+/// };
+///
+/// /// Who a client is, as middleware has found out.
+/// struct User(String);
+///
+/// impl<K: Kind> FromCall<K> for User
+/// where
+///     for<'a> K::Call<'a>: SocketCall,
+/// {
+///     fn from_call(call: &K::Call<'_>) -> Result<Self, Rejection> {
+///         let name: Option<String> = call.socket().data();
+///         name.map(User).ok_or_else(|| Rejection("nobody has logged in".to_owned()))
+///     }
+/// }
+///
+/// let app = App::new().namespace("/", |namespace| {
+///     namespace.on("buy", async |User(name): User| println!("{name} buys"))
+/// });
+/// # assert!(app.check().is_ok());
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no argument of this kind of handler",
     note = "see `roomd::FromCall`"
@@ -50,31 +76,129 @@ pub trait FromCall<K: Kind>: Sized + 'static {
 }
 
 /// Why a handler could not be called.
+///
+/// ```
+/// # use roomd_worker::socketio::*;
+/// assert_eq!(Rejection("nobody has logged in".to_owned()).to_string(), "nobody has logged in");
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Rejection(pub String);
 
 /// The arguments of an event: a tuple for several, `()` for none, else one.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{App, Args};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Order {
+///     item: String,
+///     #[serde(default)]
+///     count: u32,
+/// }
+///
+/// let app = App::new().namespace("/", |namespace| {
+///     namespace
+///         // socket.emit("buy", { item: "tea" })
+///         .on("buy", async |Args(order): Args<Order>| println!("{} x {}", order.count, order.item))
+///         // socket.emit("move", 3, 4); the second may be missing
+///         .on("move", async |Args((x, y)): Args<(f64, Option<f64>)>| println!("{x} {y:?}"))
+///         // socket.emit("all", [1, 2, 3])
+///         .on("all", async |Args(numbers): Args<Vec<i64>>| println!("{numbers:?}"))
+/// });
+/// # assert!(app.check().is_ok());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Args<T>(pub T);
 
 /// An event's name.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{App, EventName};
+///
+/// let app = App::new().namespace("/", |namespace| {
+///     namespace.on_any(async |EventName(event): EventName| println!("{event} came"))
+/// });
+/// # assert!(app.check().is_ok());
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EventName(pub String);
 
 /// What the client sent as `auth` when it joined; an empty object if nothing.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{App, Auth, ConnectError};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Login {
+///     // A client that sends none is refused, unless this is an `Option`.
+///     token: String,
+/// }
+///
+/// // io("…", { auth: { token: "secret" } })
+/// let app = App::new().namespace("/", |namespace| {
+///     namespace.use_middleware(async |Auth(login): Auth<Login>| {
+///         if login.token == "secret" { Ok(()) } else { Err(ConnectError::new("who are you?")) }
+///     })
+/// });
+/// # assert!(app.check().is_ok());
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Auth<T>(pub T);
 
 /// The name of the namespace that a client asks for, its slash in front.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{App, Name};
+///
+/// let is_short = async |name: Name| name.len() < 20 && name.starts_with("/room-");
+/// let app = App::new().namespace_when(is_short, |namespace| namespace);
+/// # assert!(app.check().is_ok());
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Name(pub String);
 
 /// Why a client left, in the official server's words.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{App, Reason, Socket};
+///
+/// let app = App::new().namespace("/", |namespace| {
+///     namespace.on_disconnect(async |socket: Socket, Reason(reason): Reason| match reason {
+///         "client namespace disconnect" => println!("{} has said goodbye", socket.id()),
+///         "transport close" | "ping timeout" => println!("{} is lost", socket.id()),
+///         _ => {}
+///     })
+/// });
+/// # assert!(app.check().is_ok());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reason(pub &'static str);
 
 /// Something of the application's own, one for each worker, that [`App::state`](super::App::state) was given.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use std::{cell::RefCell, collections::HashMap};
+///
+/// use roomd::{App, Args, Socket, State};
+///
+/// type Scores = RefCell<HashMap<String, u32>>;
+///
+/// let app = App::new().state(Scores::default()).namespace("/", |namespace| {
+///     namespace.on("won", async |socket: Socket, Args(player): Args<String>, scores: State<Scores>| {
+///         // No borrow is held where something is awaited.
+///         let score = *scores.borrow_mut().entry(player).and_modify(|score| *score += 1).or_insert(1);
+///         socket.emit("score", score)
+///     })
+/// });
+/// # assert!(app.check().is_ok());
+/// ```
 #[derive(Debug)]
 pub struct State<T>(pub Rc<T>);
 

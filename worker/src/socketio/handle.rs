@@ -12,10 +12,33 @@ const WAITING_CALLS: usize = 1024;
 type Call = Box<dyn FnOnce(&Io) + Send>;
 
 /// A worker's server, for code that must be `Send`. [`Io`] and [`Socket`](super::Socket) themselves stay on the worker's thread.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{App, Handle, Io};
+///
+/// // A task that may move between threads.
+/// async fn announce(sockets: Handle) {
+///     match sockets.with(|io| io.emit("notice", "all is well")).await {
+///         Ok(Ok(())) => println!("sent"),
+///         Ok(Err(error)) => println!("{error}"),
+///         Err(gone) => println!("{gone}"),
+///     }
+/// }
+///
+/// let app = App::new().on_start(async |io: Io| {
+///     tokio::spawn(announce(io.handle()));
+/// });
+/// ```
 #[derive(Clone)]
 pub struct Handle(mpsc::Sender<Call>);
 
 /// The worker has ended, or what was called panicked.
+///
+/// ```
+/// # use roomd_worker::socketio::*;
+/// assert_eq!(Gone.to_string(), "reach the worker: it has ended, or the call panicked");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("reach the worker: it has ended, or the call panicked")]
 pub struct Gone;
@@ -37,6 +60,15 @@ impl Handle {
 
     /// Calls a function with the server, on its thread, and waits for what it returns.
     ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # async fn example(sockets: Handle) -> Result<(), Gone> {
+    /// let worker = sockets.with(|io| io.worker().to_string()).await?;
+    /// println!("on worker {worker}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Where it could not be called.
     pub async fn with<T, F>(&self, call: F) -> Result<T, Gone>
@@ -54,6 +86,15 @@ impl Handle {
     }
 
     /// The same with an async function: for questions to clients and to other servers.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # async fn example(sockets: Handle) -> Result<(), Gone> {
+    /// let people = sockets.run(async |io: Io| io.fetch_sockets().await.map_or(0, |found| found.answers.len())).await?;
+    /// println!("{people} are here");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Where it could not be called.

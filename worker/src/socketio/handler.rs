@@ -14,6 +14,23 @@ pub(super) type Work<O = ()> = Pin<Box<dyn Future<Output = O>>>;
 
 /// An async function, closure, or function that returns a future, whose arguments can all be taken from a call of this kind (up
 /// to eight; see [`FromCall`]).
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{App, Args, Socket};
+///
+/// async fn leave(socket: Socket, Args(room): Args<String>) {
+///     socket.leave(&room);
+/// }
+///
+/// let app = App::new().namespace("/", |namespace| {
+///     namespace
+///         .on("leave", leave)
+///         .on("hello", async |socket: Socket| socket.emit("hello", "you"))
+///         .on("ignored", async || {})
+/// });
+/// # assert!(app.check().is_ok());
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this is no handler of this kind",
     label = "an async function whose arguments can be taken from the call is wanted",
@@ -38,6 +55,20 @@ pub trait Handler<K: Kind, A>: 'static {
 }
 
 /// What a handler may return: nothing, or whether it succeeded. An error is logged and counted, and harms nothing else.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{Ack, App, Args};
+///
+/// let app = App::new().namespace("/", |namespace| {
+///     namespace.on("read", async |Args(name): Args<String>, ack: Ack| {
+///         let number: u32 = name.parse()?;
+///         ack.send(number)?;
+///         Ok::<_, Box<dyn std::error::Error>>(())
+///     })
+/// });
+/// # assert!(app.check().is_ok());
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a handler returns `()`, or a `Result<(), E>` whose error can be displayed",
     label = "returned here is `{Self}`"

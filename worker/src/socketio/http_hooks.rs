@@ -22,6 +22,13 @@ const MOST_WAITING: usize = 256;
 
 /// Why a request may not begin a session. Its client is answered with 403 and the message; a WebSocket, as by the official server,
 /// with 400 and the message.
+///
+/// ```
+/// # use roomd_worker::socketio::*;
+/// let refusal: Refusal = "not from there".into();
+/// assert_eq!(refusal, Refusal { message: "not from there".to_owned() });
+/// assert_eq!(Refusal::default().message, "");
+/// ```
 #[derive(Clone, PartialEq, Eq, Default, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
@@ -31,6 +38,11 @@ pub struct Refusal {
 
 impl Refusal {
     /// A refusal with a message.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// assert_eq!(Refusal::new("not from there").to_string(), "not from there");
+    /// ```
     pub fn new(message: impl Into<String>) -> Self {
         Refusal { message: message.into() }
     }
@@ -121,6 +133,14 @@ impl App {
 
     /// The same for every successful answer of the Engine.IO server, that which begins a session included, behind
     /// [`App::initial_headers`]: the official `io.engine.on("headers")`. It is called for each request by polling, so let it be short.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// let app = App::new().headers(|headers: &mut HeaderMap, _request: &RequestInfo| {
+    ///     headers.insert("x-content-type-options", "nosniff".parse().expect("a header's value"));
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
     #[must_use]
     pub fn headers(mut self, change: impl Fn(&mut HeaderMap, &RequestInfo) + 'static) -> Self {
         self.http_hooks.headers.push(Box::new(change));

@@ -18,7 +18,7 @@ impl Io {
     ///
     /// # Errors
     /// What the first of them says that fails.
-    pub async fn started(&self) -> Result<(), String> {
+    pub(crate) async fn started(&self) -> Result<(), String> {
         for handler in &self.0.start {
             let work = handler(&WorkerCall { io: self }).map_err(|Rejection(error)| error)?;
             if let Some(error) = work.await {
@@ -29,7 +29,7 @@ impl Io {
     }
 
     /// Calls the application's handlers of the end, one after the other. One that panics ends alone.
-    pub async fn stopped(&self) {
+    pub(crate) async fn stopped(&self) {
         for handler in &self.0.stop {
             match handler(&WorkerCall { io: self }) {
                 Ok(work) => handlers::guarded(&self.0.failures, work).await,

@@ -83,7 +83,7 @@ mod waiting;
 
 use std::rc::Rc;
 
-use roomd_wire::{WorkerId, WorkerStats};
+use roomd_wire::WorkerStats;
 
 pub use ack::{Ack, AckError, Answers, RequestError, ServerAck};
 pub(crate) use app::Http;
@@ -95,7 +95,7 @@ pub use handle::{Gone, Handle};
 pub use handler::{Handler, Outcome};
 #[doc(no_inline)]
 pub use http::HeaderMap;
-pub use http_hooks::{ConnectionErrorCall, OnConnectionError, OnRequest, Refusal, RequestCall};
+pub use http_hooks::Refusal;
 pub(crate) use lifecycle::Leading;
 pub use namespaced::{Namespaced, ServerEmitError};
 pub use namespaces::{MAX_CHILD_NAME_BYTES, MAX_CHILD_NAMESPACES, MAX_NAMESPACES_PER_SESSION};
@@ -103,9 +103,10 @@ pub use parents::Verdict;
 pub use remote_socket::RemoteSocket;
 pub use room_events::Room;
 pub use room_names::RoomNames;
+pub use roomd_wire::{PeerAddress, WorkerId};
 pub use rooms::{MAX_ROOM_NAME_BYTES, MAX_ROOMS_PER_SOCKET};
 pub use socket::Socket;
-pub use socket_id::SocketId;
+pub(crate) use socket_id::SocketId;
 pub use states::States;
 pub use to_socket::ToSocket;
 
@@ -118,23 +119,46 @@ pub use crate::{
 use crate::{bus::Bus, engine::Engine};
 
 /// The server of one worker, and through the bus the whole cluster. A clone is another handle to it.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{App, Io};
+///
+/// let app = App::new().namespace("/", |namespace| {
+///     // Every handler can have it; it can be kept, and moved into tasks of the worker's thread.
+///     namespace.on("notify", async |io: Io| io.to("lobby").emit("notice", "all is well"))
+/// });
+/// # assert!(app.check().is_ok());
+/// ```
 #[derive(Clone)]
 pub struct Io(Rc<server::Inner>);
 
 impl Io {
-    /// The server of an application, above an engine. It needs [`Io::attach`] to reach other workers.
+    /// The server of an application, above an engine. It needs [`Io::attach`] to reach other workers. For whoever
+    /// assembles a worker: an application is given its own.
+    #[doc(hidden)]
     pub fn new(engine: Engine, worker: WorkerId, app: App) -> Self {
         Io(Rc::new(server::Inner::new(engine, worker, app, fastrand::Rng::new())))
     }
 
     /// Names the bus, once.
-    pub fn attach(&self, bus: Rc<dyn Bus>) {
+    pub(crate) fn attach(&self, bus: Rc<dyn Bus>) {
         self.0.attach(bus);
     }
 
     /// A namespace that the application declared, by its name: with [`App::namespace`], or for many at once with
     /// [`App::namespace_matching`], whether or not somebody is in the one of that name. Where it declared a function with
     /// [`App::namespace_when`], that is every name.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(io: &Io) -> Result<(), Box<dyn std::error::Error>> {
+    /// if let Some(admin) = io.of("/admin") {
+    ///     admin.emit("alarm", "it is full")?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn of(&self, name: &str) -> Option<Namespaced<'_>> {
         Some(Namespaced::new(self, self.0.address(&app::full_name(name))?))
     }
@@ -143,6 +167,16 @@ impl Io {
     ///
     /// What is sent to each of them goes, as always, to the clients of all workers: so one worker sends it, and what only others have
     /// clients in is not among them. In Node this is `emit` of the namespace that `io.of(/pattern/)` returns.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(io: &Io) -> Result<(), Box<dyn std::error::Error>> {
+    /// for child in io.children() {
+    ///     child.emit("notice", format!("this is {}", child.name()))?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn children(&self) -> impl Iterator<Item = Namespaced<'_>> {
         let mut children: Vec<_> = self.0.state.borrow().namespaces.children().cloned().collect();
         children.retain(|nsp| nsp.handlers().is_some());
@@ -150,22 +184,40 @@ impl Io {
     }
 
     /// The worker that this server is.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(io: &Io) -> Result<(), Box<dyn std::error::Error>> {
+    /// // Slot and generation, such as `2.1`, as in the log and in `roomd status`.
+    /// println!("worker {}", io.worker());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn worker(&self) -> WorkerId {
         self.0.worker
     }
 
     /// The way here from other threads and from tasks that may move between them.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// let app = App::new().on_start(async |io: Io| {
+    ///     let sockets = io.handle();
+    ///     std::thread::spawn(move || sockets);
+    /// });
+    /// # assert!(app.check().is_ok());
+    /// ```
     pub fn handle(&self) -> Handle {
         Handle::new(self)
     }
 
     /// How many sessions have ended since the start.
-    pub fn ended_sessions(&self) -> u64 {
+    pub(crate) fn ended_sessions(&self) -> u64 {
         self.0.counters.ended_sessions.get()
     }
 
     /// Writes this layer's figures into the worker's.
-    pub fn report(&self, stats: &mut WorkerStats) {
+    pub(crate) fn report(&self, stats: &mut WorkerStats) {
         self.0.report(stats);
     }
 }

@@ -23,13 +23,28 @@ use crate::{
 };
 
 /// How many child namespaces a worker has at once: their names are of the clients' choice. Who asks for one more is refused.
+///
+/// ```
+/// # use roomd_worker::socketio::*;
+/// assert_eq!(MAX_CHILD_NAMESPACES, 10_000);
+/// ```
 pub const MAX_CHILD_NAMESPACES: usize = 10_000;
 
 /// In how many namespaces a session can be and still join a child: with each packet its namespace is looked for among them, and one
 /// client alone is not to take all places.
+///
+/// ```
+/// # use roomd_worker::socketio::*;
+/// assert_eq!(MAX_NAMESPACES_PER_SESSION, 256);
+/// ```
 pub const MAX_NAMESPACES_PER_SESSION: usize = 256;
 
 /// The longest name of a child namespace, in bytes.
+///
+/// ```
+/// # use roomd_worker::socketio::*;
+/// assert_eq!(MAX_CHILD_NAME_BYTES, 255);
+/// ```
 pub const MAX_CHILD_NAME_BYTES: usize = 255;
 
 /// What every channel's name begins with, as the official adapter's option `key` has it.

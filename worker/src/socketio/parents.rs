@@ -37,6 +37,20 @@ pub(super) enum Rule {
 
 /// What a function says that is asked for a namespace: whether there is one of that name. An error is a no, and is logged and
 /// counted.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{App, Name};
+///
+/// let by_number = async |name: Name| {
+///     let number: u32 = name.trim_start_matches("/room-").parse()?;
+///     Ok::<_, std::num::ParseIntError>(number < 100)
+/// };
+/// let app = App::new()
+///     .namespace_when(by_number, |namespace| namespace)
+///     .namespace_when(async |name: Name| &*name == "/lobby", |namespace| namespace);
+/// # assert!(app.check().is_ok());
+/// ```
 #[diagnostic::on_unimplemented(
     message = "whether there is such a namespace is a `bool`, or a `Result<bool, E>` whose error can be displayed",
     label = "returned here is `{Self}`"

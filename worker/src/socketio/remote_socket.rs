@@ -42,26 +42,69 @@ impl RemoteSocket {
     }
 
     /// Its id, which is also the name of a room that it alone is in.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(socket: &RemoteSocket) -> Result<(), WriteError> {
+    /// println!("{} is here", socket.id());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn id(&self) -> &str {
         &self.told.id
     }
 
     /// The request its session began with, and what it sent as `auth`.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(socket: &RemoteSocket) {
+    /// let handshake = socket.handshake();
+    /// println!("{} since {}, with {:?}", handshake.address, handshake.time, handshake.query.get("room"));
+    /// # }
+    /// ```
     pub fn handshake(&self) -> &RemoteHandshake {
         &self.told.handshake
     }
 
     /// The rooms it was in, its own id among them. Rooms of Node servers whose names are no texts are left out.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(socket: &RemoteSocket) {
+    /// let games: Vec<&str> = socket.rooms().filter(|room| room.starts_with("game:")).collect();
+    /// # }
+    /// ```
     pub fn rooms(&self) -> impl Iterator<Item = &str> {
         self.told.rooms.iter().filter_map(Room::text)
     }
 
     /// What the application keeps with it; `T::default()` if nothing, or something of another shape.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(socket: &RemoteSocket) {
+    /// #[derive(serde::Deserialize, Default)]
+    /// struct Person {
+    ///     name: String,
+    /// }
+    ///
+    /// let Person { name } = socket.data();
+    /// # }
+    /// ```
     pub fn data<T: DeserializeOwned + Default>(&self) -> T {
         self.told.data.decode().unwrap_or_default()
     }
 
     /// Sends an event to it. `args`: a tuple for several, `()` for none, else one.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(socket: &RemoteSocket) -> Result<(), EncodeError> {
+    /// socket.emit("whisper", ("Ada", "hello"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Where a value has no JSON form.
@@ -70,6 +113,17 @@ impl RemoteSocket {
     }
 
     /// Sends an event and waits for its answer: the first argument, since no more travels between servers.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # async fn example(socket: RemoteSocket) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let answer = socket.emit_with_ack("ready?", (), Duration::from_secs(5)).await?;
+    /// let is_ready: bool = answer.map_or(Ok(false), |answer| answer.decode())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// See [`AckError`].
@@ -96,6 +150,14 @@ impl RemoteSocket {
 
     /// Makes it join a room, or several.
     ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(socket: &RemoteSocket) -> Result<(), WriteError> {
+    /// socket.join(["game", "red"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Where the order to the other servers cannot be written.
     pub fn join<'a>(&self, rooms: impl RoomNames<'a>) -> Result<(), WriteError> {
@@ -104,6 +166,14 @@ impl RemoteSocket {
 
     /// Makes it leave a room, or several.
     ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(socket: &RemoteSocket) -> Result<(), WriteError> {
+    /// socket.leave("game")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Where the order to the other servers cannot be written.
     pub fn leave<'a>(&self, rooms: impl RoomNames<'a>) -> Result<(), WriteError> {
@@ -111,6 +181,14 @@ impl RemoteSocket {
     }
 
     /// Makes it leave the namespace; with `close` its session ends.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(socket: &RemoteSocket) -> Result<(), WriteError> {
+    /// socket.disconnect(true)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Where the order to the other servers cannot be written.

@@ -18,6 +18,16 @@ pub enum OnRoom {}
 pub enum OnRoomMember {}
 
 /// The name of the room that a handler of rooms hears of.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{App, Room};
+///
+/// let app = App::new().namespace("/", |namespace| {
+///     namespace.on_create_room(async |Room(room): Room| println!("{room} begins"))
+/// });
+/// # assert!(app.check().is_ok());
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Room(pub String);
 

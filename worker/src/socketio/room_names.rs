@@ -3,6 +3,16 @@
 use std::rc::Rc;
 
 /// Names of rooms: one, or an array, slice or vector of them.
+///
+/// ```
+/// # use roomd_worker::socketio::*;
+/// # fn example(socket: &Socket, mine: String, all: Vec<String>) {
+/// socket.join("lobby");
+/// socket.join(&mine);
+/// socket.join(["red", "green"]);
+/// socket.join(&all);
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` names no rooms",
     label = "a name, or an array, slice or vector of names is wanted"

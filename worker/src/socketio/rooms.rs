@@ -16,9 +16,25 @@ use crate::protocol::batch::Batch;
 pub use crate::protocol::membership::Member;
 
 /// The most rooms that one socket can be in: what a client can make an application join is bounded.
+///
+/// ```
+/// # use roomd_worker::socketio::*;
+/// assert_eq!(MAX_ROOMS_PER_SOCKET, 1000);
+/// ```
 pub const MAX_ROOMS_PER_SOCKET: usize = 1000;
 
 /// The longest name of a room that a socket can join, in bytes: names are kept, here and on the bus, and clients choose them.
+///
+/// ```
+/// # use roomd_worker::socketio::*;
+/// let app = App::new().namespace("/", |namespace| {
+///     namespace.on("join", async |socket: Socket, Args(room): Args<String>, ack: Ack| {
+///         let fits = room.len() <= MAX_ROOM_NAME_BYTES;
+///         ack.send(fits && socket.join(&room))
+///     })
+/// });
+/// # assert!(app.check().is_ok());
+/// ```
 pub const MAX_ROOM_NAME_BYTES: usize = 1024;
 
 /// The rooms of a namespace.

@@ -41,6 +41,14 @@ impl<'a> ToSocket<'a> {
     }
 
     /// May be lost if the client cannot take it now.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(socket: &Socket) -> Result<(), Box<dyn std::error::Error>> {
+    /// socket.compress(false).volatile().emit("position", (1.5, 2.0))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn volatile(mut self) -> Self {
         self.flags.volatile = true;
@@ -48,6 +56,14 @@ impl<'a> ToSocket<'a> {
     }
 
     /// Whether it may be compressed on its way; it may if nothing is said.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(socket: &Socket) -> Result<(), Box<dyn std::error::Error>> {
+    /// socket.volatile().compress(false).emit("position", (1.5, 2.0))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn compress(mut self, compress: bool) -> Self {
         self.flags.compress = Some(compress);
@@ -55,6 +71,16 @@ impl<'a> ToSocket<'a> {
     }
 
     /// How long to wait for an answer; else as long as the client is there.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # async fn example(socket: Socket) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let answer = socket.volatile().timeout(Duration::from_secs(1)).emit_with_ack("there?", ()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn timeout(mut self, within: Duration) -> Self {
         self.within = Some(within);
@@ -62,24 +88,56 @@ impl<'a> ToSocket<'a> {
     }
 
     /// Not to this client but to the sockets in a room, or in several.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(socket: &Socket) -> Result<(), Box<dyn std::error::Error>> {
+    /// socket.volatile().to(["red", "green"]).emit("position", (1.5, 2.0))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn to(self, rooms: impl RoomNames<'a>) -> Broadcast<'a> {
         self.broadcast().to(rooms)
     }
 
     /// Not to this client but to the others of its namespace, except those in a room, or in several.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(socket: &Socket) -> Result<(), Box<dyn std::error::Error>> {
+    /// socket.volatile().except("away").emit("position", (1.5, 2.0))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn except(self, rooms: impl RoomNames<'a>) -> Broadcast<'a> {
         self.broadcast().except(rooms)
     }
 
     /// Not to this client but to the others of its namespace on this worker.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(socket: &Socket) -> Result<(), Box<dyn std::error::Error>> {
+    /// socket.volatile().local().emit("position", (1.5, 2.0))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn local(self) -> Broadcast<'a> {
         self.broadcast().local()
     }
 
     /// Not to this client but to the others of its namespace.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(socket: &Socket) -> Result<(), Box<dyn std::error::Error>> {
+    /// socket.volatile().broadcast().emit("position", (1.5, 2.0))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn broadcast(self) -> Broadcast<'a> {
         let Socket { io, namespace, .. } = self.socket;
@@ -87,6 +145,14 @@ impl<'a> ToSocket<'a> {
     }
 
     /// Sends an event. `args`: a tuple for several, `()` for none, else one.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(socket: &Socket) -> Result<(), Box<dyn std::error::Error>> {
+    /// socket.volatile().emit("position", (1.5, 2.0))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Where a value has no JSON form.
@@ -96,12 +162,35 @@ impl<'a> ToSocket<'a> {
     }
 
     /// Sends an event as it came from somebody else: an array of its name and its arguments.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(socket: &Socket) -> Result<(), Box<dyn std::error::Error>> {
+    /// let event = Data::event("position", &(1.5, 2.0))?;
+    /// socket.volatile().emit_data(&event);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn emit_data(self, event: &Data) {
         self.send(None, event);
     }
 
     /// Sends an event and waits for the client's answer. Where the session ends meanwhile, be it since its worker leaves, that is
     /// [`AckError::Disconnected`].
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # async fn example(socket: Socket) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// match socket.timeout(Duration::from_secs(5)).emit_with_ack("name?", ()).await {
+    ///     Ok(answer) => println!("{}", answer.ack_args::<String>()?),
+    ///     Err(AckError::Timeout(_)) => socket.disconnect(true),
+    ///     Err(error) => println!("{error}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// See [`AckError`].
