@@ -1,20 +1,4 @@
-//! What a handler can ask for, by the types of its arguments, in any order and number.
-//!
-//! | argument | is | in handlers of |
-//! | --- | --- | --- |
-//! | [`Socket`] | the client | events, connect, disconnect, middleware, rooms that it joins or leaves |
-//! | [`Args<T>`] | what was sent: a tuple for several, `()` for none, else one | events, also those of servers, and their middleware |
-//! | [`Data`] | the event as it came, its name in front | the same, and what is sent to clients |
-//! | [`EventName`] | the event's name | the same |
-//! | [`Ack`], [`ServerAck`] | how to answer | events, those of servers |
-//! | [`Auth<T>`] | what the client sent as `auth` | middleware, connect, [`App::namespace_when`](super::App::namespace_when) |
-//! | [`Name`] | the namespace that a client asks for | [`App::namespace_when`](super::App::namespace_when) |
-//! | [`Reason`] | why it leaves | disconnect |
-//! | [`RequestInfo`](super::RequestInfo) | the request for a session | allow_request |
-//! | [`ConnectionErrorInfo`](super::ConnectionErrorInfo) | what was refused, and why | connection_error |
-//! | [`Room`](super::Room) | the room's name | rooms that begin, end, are joined or left |
-//! | [`State<T>`] | what [`App::state`](super::App::state) was given | all |
-//! | [`Io`] | the server | all |
+//! What a handler can ask for, by the types of its arguments, in any order and number: the table is in [`FromCall`].
 
 use std::{any::type_name, fmt, ops::Deref, rc::Rc};
 
@@ -30,7 +14,29 @@ use super::{
 };
 use crate::protocol::{Data, DecodeError};
 
-/// A type that a handler of this kind can have for an argument.
+/// A type that a handler of this kind can have for an argument. A handler has up to eight, in any order:
+///
+/// | argument | is | in handlers of |
+/// | --- | --- | --- |
+/// | [`Socket`] | the client | events, connect, disconnect, middleware, rooms that it joins or leaves |
+/// | [`Args<T>`] | what was sent: a tuple for several, `()` for none, else one | events, also those of servers, and their middleware |
+/// | [`Data`] | the event as it came, its name in front | the same, and what is sent to clients |
+/// | [`EventName`] | the event's name | the same |
+/// | [`Ack`] | how to answer | events: [`on`](super::Namespace::on), [`on_any`](super::Namespace::on_any) |
+/// | [`ServerAck`] | how to answer | events of servers |
+/// | [`Auth<T>`] | what the client sent as `auth` | middleware, connect, [`App::namespace_when`](super::App::namespace_when) |
+/// | [`Name`] | the namespace that a client asks for | [`App::namespace_when`](super::App::namespace_when) |
+/// | [`Reason`] | why it leaves | disconnect |
+/// | [`RequestInfo`](super::RequestInfo) | the request for a session | allow_request |
+/// | [`ConnectionErrorInfo`](super::ConnectionErrorInfo) | what was refused, and why | connection_error |
+/// | [`Room`](super::Room) | the room's name | rooms that begin, end, are joined or left |
+/// | [`State<T>`] | what [`App::state`](super::App::state) was given | all |
+/// | [`Io`] | the server | all |
+///
+/// A handler that asks for something else does not compile: "no handler of this kind". The name of the namespace is
+/// [`Socket::namespace`] wherever there is a socket.
+///
+/// An argument of one's own:
 ///
 /// ```
 /// # use roomd_worker::socketio as roomd;
@@ -59,7 +65,7 @@ use crate::protocol::{Data, DecodeError};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no argument of this kind of handler",
-    note = "see `roomd::FromCall`"
+    note = "`roomd::FromCall` has the table of what goes with which handler"
 )]
 pub trait FromCall<K: Kind>: Sized + 'static {
     /// Takes it from a call.
@@ -181,6 +187,9 @@ pub struct Name(pub String);
 pub struct Reason(pub &'static str);
 
 /// Something of the application's own, one for each worker, that [`App::state`](super::App::state) was given.
+///
+/// Its fields and methods are reached as if it were the thing itself; its own field, as in the pattern `State(lobby)`, is the `Rc`. What
+/// changes is in a `Cell` or `RefCell`, which needs no lock, since a worker is one thread; let no borrow last over an `.await`.
 ///
 /// ```
 /// # use roomd_worker::socketio as roomd;

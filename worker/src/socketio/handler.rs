@@ -32,10 +32,13 @@ pub(super) type Work<O = ()> = Pin<Box<dyn Future<Output = O>>>;
 /// # assert!(app.check().is_ok());
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "this is no handler of this kind",
-    label = "an async function whose arguments can be taken from the call is wanted",
-    note = "arguments are `Socket`, `Args<T>`, `Ack`, `State<T>` and others, each where it makes sense: see `roomd::FromCall`",
-    note = "what a client sent is `Args<T>`: `async |socket: Socket, Args(text): Args<String>| …`"
+    message = "this is no handler of this kind (`{K}`)",
+    label = "an async function whose arguments can all be taken from the call is wanted",
+    note = "it is `async`, and takes its arguments by value: `async |socket: Socket, Args(text): Args<String>| …`",
+    note = "`OnEvent`: Socket, Args<T> (what was sent, T: Deserialize), Ack, EventName, Data",
+    note = "`OnConnecting`, `OnConnect`: Socket, Auth<T> (what the client sent as `auth`, T: Deserialize)",
+    note = "`OnPacket`: Socket, Args<T>, EventName, Data; `OnDisconnect`: Socket, Reason; all: State<T>, Io",
+    note = "`roomd::FromCall` has the table of all"
 )]
 pub trait Handler<K: Kind, A>: 'static {
     /// What it returns.
@@ -82,6 +85,26 @@ impl Outcome for () {
     fn error(self) -> Option<String> {
         None
     }
+}
+
+/// Of a handler that never returns, such as a loop.
+impl Outcome for Never {
+    fn error(self) -> Option<String> {
+        match self {}
+    }
+}
+
+/// `!`, as the type that such a function returns: it has no name in stable Rust.
+type Never = <fn() -> ! as Returns>::Output;
+
+/// A function's type, as the way to that of what it returns.
+pub trait Returns {
+    /// What it returns.
+    type Output;
+}
+
+impl<O> Returns for fn() -> O {
+    type Output = O;
 }
 
 impl<E: Display + 'static> Outcome for Result<(), E> {
