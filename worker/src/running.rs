@@ -7,7 +7,7 @@
 //! A process has one event loop, and so there is one such note.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::{Future, poll_fn},
     io,
     os::fd::{AsFd, OwnedFd},
@@ -37,6 +37,9 @@ static NAMES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 thread_local! {
     /// The namespace that is being declared.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+
+    /// The handler that ended in a panic last.
+    static PANICKED: Cell<HandlerId> = const { Cell::new(HandlerId(0)) };
 }
 
 /// Names a handler; zero is none.
@@ -115,8 +118,16 @@ struct Before(HandlerId);
 
 impl Drop for Before {
     fn drop(&mut self) {
+        if thread::panicking() {
+            PANICKED.set(NOW.get());
+        }
         NOW.set(self.0);
     }
+}
+
+/// The name of the handler whose panic has just been caught; `None` where it was none that is noted.
+pub(crate) fn take_panicked() -> Option<String> {
+    Some(name(PANICKED.take())).filter(|name| !name.is_empty())
 }
 
 fn name(id: HandlerId) -> String {
@@ -164,6 +175,22 @@ mod tests {
         now.set(HandlerId(8));
         assert_eq!(now.get(), HandlerId(8));
         assert_eq!([(); 3].map(|()| look(&mut watch)), [None, None, Some(HandlerId(8))]);
+    }
+
+    #[test]
+    fn a_handler_that_ended_in_a_panic_is_named_once_and_one_that_called_it_is_not() {
+        let [outer, inner] = declaring("/chat", || [declare("say"), declare("any outgoing")]);
+        let caught = |work: std::pin::Pin<Box<dyn Future<Output = ()>>>| {
+            let mut work = std::panic::AssertUnwindSafe(work);
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            std::panic::catch_unwind(move || work.as_mut().poll(&mut context).is_ready()).is_err()
+        };
+        let calls = noted(outer, async move {
+            assert!(caught(Box::pin(noted(inner, async { panic!("as tested") }))));
+            assert_eq!(take_panicked().as_deref(), Some("\"any outgoing\" in namespace /chat"));
+        });
+        assert!(!caught(Box::pin(calls)));
+        assert_eq!(take_panicked(), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::handler::Work;
+use crate::running;
 
 /// Handlers that failed, since the start. A clone counts with it.
 #[derive(Clone, Default)]
@@ -42,6 +43,8 @@ impl Failures {
     pub(super) fn note_panic(&self, what: &str, panic: &(dyn Any + Send)) {
         self.0.panics.set(self.0.panics.get() + 1);
         let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let handler = running::take_panicked();
+        let what = handler.as_deref().unwrap_or(what);
         tracing::error!(what, panic = text.unwrap_or("without words"), "a handler ended in a panic");
     }
 }

@@ -59,7 +59,7 @@ impl Io {
         let Some(Namespace { any, events, packets, .. }) = nsp.handlers() else { return };
         let own = events.get(event);
         if any.is_empty() && own.is_none() && packets.is_empty() {
-            return;
+            return tracing::debug!(event, namespace = &*nsp.name, "an event came that nobody listens to");
         }
         let Some(data) = packet.data() else { return };
         // Without listeners, as usual, there is nobody to share this with.
@@ -86,7 +86,19 @@ impl Io {
         let call = EventCall { socket, data, id: *id, answered: answered.as_ref() };
         let begin = || {
             handler(&call).unwrap_or_else(|Rejection(error)| {
-                count(&self.0.counters.bad_events);
+                let bad = &self.0.counters.bad_events;
+                count(bad);
+                // Whoever wrote the application wants to know, but clients must not fill its log.
+                if bad.get().is_power_of_two() {
+                    let (event, namespace) = (name.as_ref(), socket.namespace());
+                    tracing::warn!(
+                        event,
+                        namespace,
+                        error,
+                        so_far = bad.get(),
+                        "an event came that its handler does not take"
+                    );
+                }
                 // An error has a JSON form.
                 let _ = Ack::new(socket, *id, answered.as_ref()).send(Refused { error });
                 Box::pin(std::future::ready(()))
