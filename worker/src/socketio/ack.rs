@@ -1,6 +1,6 @@
 //! Answers to events, in both directions.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{cell::Cell, ops::Deref, rc::Rc, time::Duration};
 
 use serde::Serialize;
 
@@ -228,6 +228,33 @@ pub struct Answers<T> {
     pub expected: usize,
 }
 
+/// They can be counted, looked at and iterated over as a slice.
+impl<T> Deref for Answers<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.answers
+    }
+}
+
+impl<T> IntoIterator for Answers<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.answers.into_iter()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Answers<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.answers.iter()
+    }
+}
+
 /// Why a request to all servers or clients did not bring all answers in.
 ///
 /// ```
@@ -320,6 +347,21 @@ impl<T> RequestError<T> {
                 Answers { answers: Vec::new(), expected: 0 }
             }
         }
+    }
+
+    /// The error alone. Errors that gather all others, such as `anyhow::Error`, must be `Send`, and what
+    /// [`fetch_sockets`](super::Broadcast::fetch_sockets) found is not.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::{Io, RequestError};
+    /// # async fn example(io: Io) -> Result<(), Box<dyn std::error::Error + Send + Sync>> { // as anyhow::Result
+    /// let here = io.to("lobby").fetch_sockets().await.map_err(RequestError::without_answers)?;
+    /// println!("{} are in the lobby", here.len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn without_answers(self) -> RequestError<()> {
+        self.map_partial(|partial| Answers { answers: vec![(); partial.answers.len()], expected: partial.expected })
     }
 
     /// The same with other partial answers, where there are some.

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     engine::{BoxError, HttpService},
+    protocol::EncodeError,
     running,
 };
 
@@ -464,7 +465,8 @@ pub(super) fn full_name(name: &str) -> Cow<'_, str> {
 }
 
 impl Namespace {
-    /// Asked before a client joins, in the order of declaration; the first error refuses it.
+    /// Asked before a client joins, in the order of declaration; the first error refuses it, and the client is told its words.
+    /// Everything but a [`ConnectError`] and texts is made one by `map_err`, with words that are meant for the client.
     ///
     /// ```
     /// # use roomd_worker::socketio::*;
@@ -774,6 +776,14 @@ impl ConnectError {
 impl From<String> for ConnectError {
     fn from(message: String) -> Self {
         ConnectError::new(message)
+    }
+}
+
+/// Of [`Socket::set_data`](super::Socket::set_data) and the like. Other errors have to be given words of their own: what a
+/// database says is not for clients.
+impl From<EncodeError> for ConnectError {
+    fn from(error: EncodeError) -> Self {
+        ConnectError::new(error.to_string())
     }
 }
 

@@ -50,7 +50,7 @@ impl Io {
     }
 
     /// Publishes an event for the other servers' own handlers.
-    pub(super) fn server_side_emit(&self, nsp: &Rc<Nsp>, data: Data) -> Result<(), WriteError> {
+    pub(super) fn tell_servers(&self, nsp: &Rc<Nsp>, data: Data) -> Result<(), WriteError> {
         let nsp = &self.0.current(nsp);
         self.publish_request(nsp, &self.request(nsp, None, RequestBody::ServerSideEmit { data }))
     }
@@ -210,7 +210,7 @@ impl Io {
     }
 
     /// See [`super::Namespaced::server_side_emit_with_ack`].
-    pub(super) async fn server_side_emit_with_ack(
+    pub(super) async fn ask_servers(
         &self,
         nsp: &Rc<Nsp>,
         data: Data,

@@ -115,7 +115,7 @@ impl<'a> Namespaced<'a> {
     /// Where a value has no JSON form, or the name may not be sent.
     pub fn server_side_emit(&self, event: &str, args: impl Serialize) -> Result<(), ServerEmitError> {
         let data = Data::event(event, &args)?;
-        Ok(self.io.server_side_emit(&self.namespace, data)?)
+        Ok(self.io.tell_servers(&self.namespace, data)?)
     }
 
     /// Sends an event to the other servers, and waits for an answer of each.
@@ -139,7 +139,7 @@ impl<'a> Namespaced<'a> {
         args: impl Serialize,
     ) -> Result<Answers<Option<Data>>, RequestError<Option<Data>>> {
         let data = Data::event(event, &args)?;
-        self.io.server_side_emit_with_ack(&self.namespace, data, self.within).await
+        self.io.ask_servers(&self.namespace, data, self.within).await
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
-    Broadcast, Io, Namespaced, RemoteSocket, RoomNames,
+    Broadcast, Io, Namespaced, RemoteSocket, RoomNames, ServerEmitError,
     ack::{Answers, RequestError},
 };
 use crate::{
@@ -128,6 +128,38 @@ impl Io {
     /// Where a value has no JSON form.
     pub fn emit(&self, event: &str, args: impl Serialize) -> Result<(), EncodeError> {
         self.sockets().emit(event, args)
+    }
+
+    /// Sends an event to all sockets and waits for one answer of each. See [`Broadcast::emit_with_ack`].
+    ///
+    /// # Errors
+    /// Where a value has no JSON form, or not all answers come in time.
+    pub async fn emit_with_ack(
+        &self,
+        event: &str,
+        args: impl Serialize,
+    ) -> Result<Answers<Option<Data>>, RequestError<Option<Data>>> {
+        self.sockets().emit_with_ack(event, args).await
+    }
+
+    /// Sends an event to the other servers of the cluster, not to clients. See [`Namespaced::server_side_emit`].
+    ///
+    /// # Errors
+    /// Where a value has no JSON form, or the name may not be sent.
+    pub fn server_side_emit(&self, event: &str, args: impl Serialize) -> Result<(), ServerEmitError> {
+        self.sockets().server_side_emit(event, args)
+    }
+
+    /// Sends an event to the other servers, and waits for an answer of each. See [`Namespaced::server_side_emit_with_ack`].
+    ///
+    /// # Errors
+    /// Where a value has no JSON form, or not all servers answer in time.
+    pub async fn server_side_emit_with_ack(
+        &self,
+        event: &str,
+        args: impl Serialize,
+    ) -> Result<Answers<Option<Data>>, RequestError<Option<Data>>> {
+        self.sockets().server_side_emit_with_ack(event, args).await
     }
 
     /// What is known of all sockets. See [`Broadcast::fetch_sockets`].

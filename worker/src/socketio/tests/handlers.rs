@@ -9,7 +9,7 @@ use crate::{
     bus::Routing,
     protocol::EncodeError,
     socketio::{
-        Ack, App, Args, Auth, ConnectError, FromCall, Io, Reason, Rejection, Socket, State,
+        Ack, Answers, App, Args, Auth, ConnectError, FromCall, Io, Reason, Rejection, RequestError, Socket, State,
         call::{EventCall, OnEvent, SocketCall},
     },
 };
@@ -61,6 +61,36 @@ fn app() -> App {
             .on("fail", async || Err::<(), _>("the database is away"))
             .on_disconnect(async |Reason(_): Reason, visits: State<Visits>| visits.0.0.set(0))
     })
+}
+
+#[test]
+fn a_handler_may_be_one_that_never_returns() {
+    let app = App::new().once_per_host(async |_: Io| {
+        loop {
+            std::future::pending::<()>().await;
+        }
+    });
+    let app = app.namespace("/", |namespace| namespace.on("fail", async || panic!("as it ought to")));
+    assert_eq!(app.check(), Ok(()));
+}
+
+#[test]
+fn a_failed_request_without_its_answers_is_an_error_that_anyhow_takes() {
+    fn gathers_all(_: &(impl std::error::Error + Send + Sync + 'static)) {}
+    let partial = Answers { answers: vec![std::rc::Rc::new(1)], expected: 2 };
+    let error = RequestError::Timeout { within: std::time::Duration::from_secs(5), partial };
+    let text = error.to_string();
+    let error = error.without_answers();
+    gathers_all(&error);
+    assert_eq!(error.to_string(), text);
+}
+
+#[test]
+fn answers_are_counted_and_iterated_over_as_a_list() {
+    let answers = Answers { answers: vec!["a", "b"], expected: 3 };
+    assert_eq!((answers.len(), answers.first()), (2, Some(&"a")));
+    assert_eq!((&answers).into_iter().chain(&answers).count(), 4);
+    assert_eq!(answers.into_iter().collect::<String>(), "ab");
 }
 
 #[test]
