@@ -20,6 +20,26 @@ use toml::{
 ///
 /// It is called in each worker, before any client comes. If it fails, the worker cannot start: the error is told by `roomd up`,
 /// `roomd status` and the log.
+///
+/// ```
+/// use roomd::App;
+/// use serde::Deserialize;
+///
+/// /// `[app]` in `cluster.toml`: `greeting = "hello"`
+/// #[derive(Deserialize)]
+/// struct Config {
+///     greeting: String,
+/// }
+///
+/// async fn app(config: Config) -> Result<App, std::io::Error> {
+///     let names = tokio::net::lookup_host("database:5432").await?;
+///     Ok(App::new().state(config).state(names.collect::<Vec<_>>()))
+/// }
+///
+/// # fn takes<M>(_app: impl roomd::MakeApp<M>) {}
+/// # takes(app);
+/// // In `main`: roomd::run(app)
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this makes no application",
     note = "`roomd::run` takes a function without an argument, or with the configuration (which must be `Deserialize`), that returns an `App`, or one that is async and returns a `Result<App, E>`"

@@ -44,7 +44,8 @@
 //! - Handlers are async closures or functions. They **ask for what they need by the types of their arguments**, in any order:
 //!   [`FromCall`] has the table. They return nothing, or a `Result` whose error is logged and counted.
 //! - What is sent to a room, or asked of one, is for the **whole cluster**, unless `local()` is said.
-//! - `emit` takes what serde can serialize: a **tuple is several arguments**, `()` none, everything else one. Bytes are [`Binary`].
+//! - `emit` takes what serde can serialize: a **tuple is several arguments**, `()` none, everything else one. (An array of
+//!   fixed length, `[1, 2]`, is a tuple to serde; a slice or `Vec` is not.) Bytes are [`Binary`].
 //! - A session lives in one worker. When that leaves or dies its clients connect again, as new sockets; what must outlast that is
 //!   kept outside.
 //!

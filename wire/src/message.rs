@@ -11,16 +11,33 @@ use crate::config::WorkerConfig;
 pub const PROTOCOL_VERSION: u16 = 1;
 
 /// A place for one worker, `0..N`. Its worker may be replaced, the slot stays.
+///
+/// ```
+/// # use roomd_wire::Slot;
+/// assert_eq!(Slot(2).to_string(), "2");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Slot(pub u16);
 
 /// Which run of a slot's worker, counted from 1 for each slot.
+///
+/// ```
+/// # use roomd_wire::Generation;
+/// assert_eq!(Generation(1).to_string(), "1");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Generation(pub u32);
 
 /// One worker process: a slot and which run of it.
+///
+/// ```
+/// # use roomd_wire::{Generation, Slot, WorkerId};
+/// let worker = WorkerId { slot: Slot(2), generation: Generation(1) };
+/// // As in log lines and `roomd status`.
+/// assert_eq!(worker.to_string(), "2.1");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct WorkerId {
     /// The place it fills.
@@ -34,7 +51,14 @@ pub struct WorkerId {
 #[serde(transparent)]
 pub struct ConnectionId(pub u64);
 
-/// Where a client's connection came from, as the balancer's `accept` saw it.
+/// Where a client's connection came from, as the balancer's `accept` saw it; or as a trusted proxy says, where that is told so.
+///
+/// ```
+/// # use roomd_wire::PeerAddress;
+/// let peer = PeerAddress::Ip([203, 0, 113, 9].into(), 52_000);
+/// assert_eq!(peer.to_string(), "203.0.113.9:52000");
+/// assert_eq!(PeerAddress::Unix.to_string(), "unix");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum PeerAddress {
     /// Over TCP.

@@ -22,7 +22,13 @@ struct Refused {
     error: &'static str,
 }
 
-/// The application.
+/// The application, with its page at `/`: `roomd::run(roomd::chat::app)` is the whole of the `roomd` program.
+///
+/// ```
+/// use roomd_worker::chat;
+///
+/// assert!(chat::app().check().is_ok());
+/// ```
 pub fn app() -> App {
     App::new().with_page().namespace("/", |namespace| {
         namespace

@@ -14,6 +14,23 @@ pub trait BusHandler {
 }
 
 /// Why a question to the bus has no answer.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{BusError, Io, RequestError};
+///
+/// async fn count(io: Io) -> Option<usize> {
+///     match io.fetch_sockets().await {
+///         Ok(found) => Some(found.answers.len()),
+///         // The bus is away, and its monitor knows why.
+///         Err(RequestError::Bus { source: BusError::Down(why), .. }) => {
+///             println!("{why}");
+///             None
+///         }
+///         Err(_) => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BusError {
     /// The bus is away.

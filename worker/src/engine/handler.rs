@@ -28,16 +28,16 @@ pub struct SessionKey {
 /// # }
 /// ```
 pub struct Handshake {
-    /// The session's id.
+    /// The session's id, which is a secret between client and server: who knows it can act for the client.
     pub sid: Sid,
     /// The client's address, from `X-Forwarded-For` where the peer is a trusted proxy.
     pub peer: PeerAddress,
     /// When it came, in milliseconds since 1970.
-    pub issued_ms: u64,
+    pub(crate) issued_ms: u64,
     /// The request target as sent.
-    pub url: Box<str>,
+    pub(crate) url: Box<str>,
     /// `name: value` lines as sent, names in lower case, each ended by a line feed.
-    pub headers: Box<str>,
+    pub(crate) headers: Box<str>,
 }
 
 /// The layer above the engine. The engine calls it without holding any borrow of its own: every method may call the engine.
@@ -55,32 +55,79 @@ pub trait SessionHandler {
 
 impl Handshake {
     /// The value of a header; the first if it came more than once.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(handshake: &Handshake) {
+    /// let language = handshake.header("Accept-Language").unwrap_or("en");
+    /// # }
+    /// ```
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers().find_map(|(key, value)| key.eq_ignore_ascii_case(name).then_some(value))
     }
 
     /// All headers in the order they came, names in lower case.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(handshake: &Handshake) {
+    /// for (name, value) in handshake.headers() {
+    ///     println!("{name}: {value}");
+    /// }
+    /// # }
+    /// ```
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers.lines().filter_map(|line| line.split_once(": "))
     }
 
     /// The value of a name in the query, decoded; the last if it came more than once.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(handshake: &Handshake) {
+    /// // io("…", { query: { room: "lobby" } })
+    /// let room = handshake.query("room").unwrap_or_default();
+    /// # }
+    /// ```
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
         self.query_pairs().filter_map(|(key, value)| (key == name).then_some(value)).last()
     }
 
     /// The query's names and values, decoded, in their order; the transport's own (`EIO`, `transport`) among them, as in Node.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(handshake: &Handshake) {
+    /// let tags: Vec<_> = handshake.query_pairs().filter(|(name, _)| name == "tag").map(|(_, tag)| tag).collect();
+    /// # }
+    /// ```
     pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         form_urlencoded::parse(self.raw_query().as_bytes())
     }
 
     /// The query as sent, without its question mark.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(handshake: &Handshake) {
+    /// // Such as `EIO=4&transport=websocket&room=lobby`.
+    /// println!("{}", handshake.raw_query());
+    /// # }
+    /// ```
     pub fn raw_query(&self) -> &str {
         self.url.split_once('?').map_or("", |(_, query)| query)
     }
 
     /// The client's address as text, without a port: from `X-Forwarded-For` where the peer is a trusted proxy. Empty where it came
     /// over a Unix socket and nobody says who it is.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(handshake: &Handshake) {
+    /// // Such as `203.0.113.9`.
+    /// println!("{}", handshake.address());
+    /// # }
+    /// ```
     pub fn address(&self) -> String {
         match self.peer {
             PeerAddress::Ip(ip, _) => ip.to_string(),
@@ -89,26 +136,68 @@ impl Handshake {
     }
 
     /// When it came, in milliseconds since 1970.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(handshake: &Handshake) {
+    /// use std::time::{Duration, UNIX_EPOCH};
+    ///
+    /// let since = UNIX_EPOCH + Duration::from_millis(handshake.issued());
+    /// println!("here for {:?}", since.elapsed().unwrap_or_default());
+    /// # }
+    /// ```
     pub fn issued(&self) -> u64 {
         self.issued_ms
     }
 
     /// When it came, as JavaScript writes dates, in UTC.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(handshake: &Handshake) {
+    /// // Such as `Tue Nov 14 2023 22:13:20 GMT+0000 (Coordinated Universal Time)`.
+    /// println!("{}", handshake.time());
+    /// # }
+    /// ```
     pub fn time(&self) -> String {
         js_date(self.issued_ms)
     }
 
     /// The request target as sent.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(handshake: &Handshake) {
+    /// // Such as `/socket.io/?EIO=4&transport=websocket`.
+    /// println!("{}", handshake.url());
+    /// # }
+    /// ```
     pub fn url(&self) -> &str {
         &self.url
     }
 
     /// Whether there was an `Origin` header.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(handshake: &Handshake) {
+    /// if handshake.xdomain() {
+    ///     println!("a page of {:?}", handshake.header("origin"));
+    /// }
+    /// # }
+    /// ```
     pub fn xdomain(&self) -> bool {
         self.header("origin").is_some()
     }
 
     /// Whether it came over TLS: never, since whatever is in front of roomd ends that. In Node it is so, too, behind a proxy.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(handshake: &Handshake) {
+    /// let is_https = handshake.secure() || handshake.header("x-forwarded-proto") == Some("https");
+    /// # }
+    /// ```
     pub fn secure(&self) -> bool {
         false
     }

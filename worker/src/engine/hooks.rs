@@ -24,6 +24,16 @@ use crate::{
 const MOST_ERRORS: u32 = 100;
 
 /// The head of a request to the Engine.IO server. A clone is another handle to it.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{App, Refusal, RequestInfo};
+///
+/// let app = App::new().allow_request(async |request: RequestInfo| {
+///     if request.query("token").as_deref() == Some("secret") { Ok(()) } else { Err(Refusal::new("who are you?")) }
+/// });
+/// # assert!(app.check().is_ok());
+/// ```
 #[derive(Clone)]
 pub struct RequestInfo(Rc<Told>);
 
@@ -35,6 +45,17 @@ struct Told {
 }
 
 /// A request that was refused, as the official server's event `connection_error` has it.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{App, ConnectionErrorInfo};
+///
+/// let app = App::new().on_connection_error(async |error: ConnectionErrorInfo| {
+///     // Such as `1 Session ID unknown {"sid":"…"}`.
+///     println!("{} {} {}", error.code, error.message, error.context);
+/// });
+/// # assert!(app.check().is_ok());
+/// ```
 #[derive(Clone, Debug)]
 pub struct ConnectionErrorInfo {
     /// Engine.IO's number: 0 for an unknown transport, 1 for an unknown session, 2 for a bad method of a handshake, 3 for a bad
@@ -96,31 +117,74 @@ impl RequestInfo {
 
     /// The client's address, from `X-Forwarded-For` where the peer is a trusted proxy. Of a request that another worker passed on, and
     /// that does not begin a session, it is not known.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(request: &RequestInfo) {
+    /// let is_here = matches!(request.peer(), PeerAddress::Ip(address, _) if address.is_loopback());
+    /// # }
+    /// ```
     pub fn peer(&self) -> PeerAddress {
         self.0.peer
     }
 
     /// The method.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(request: &RequestInfo) {
+    /// println!("{} {}", request.method(), request.url());
+    /// # }
+    /// ```
     pub fn method(&self) -> &Method {
         &self.0.method
     }
 
     /// The request target as sent.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(request: &RequestInfo) {
+    /// // Such as `/socket.io/?EIO=4&transport=websocket`.
+    /// println!("{}", request.url());
+    /// # }
+    /// ```
     pub fn url(&self) -> &str {
         self.0.uri.path_and_query().map_or("/", |target| target.as_str())
     }
 
     /// The headers.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(request: &RequestInfo) {
+    /// let cookies = request.headers().get_all("cookie").iter().count();
+    /// # }
+    /// ```
     pub fn headers(&self) -> &HeaderMap {
         &self.0.headers
     }
 
     /// The value of a header, the first if it came more than once; `None` also where it is no text.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(request: &RequestInfo) {
+    /// let is_ours = request.header("origin") == Some("https://chat.example");
+    /// # }
+    /// ```
     pub fn header(&self, name: &str) -> Option<&str> {
         self.0.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
     /// The value of a key of the query, its escapes read; the last if it came more than once.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(request: &RequestInfo) {
+    /// let is_known = request.query("token").is_some_and(|token| token == "secret");
+    /// # }
+    /// ```
     pub fn query(&self, key: &str) -> Option<Cow<'_, str>> {
         let pairs = form_urlencoded::parse(self.0.uri.query().unwrap_or_default().as_bytes());
         pairs.filter(|(name, _)| name == key).last().map(|(_, value)| value)

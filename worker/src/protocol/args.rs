@@ -21,6 +21,16 @@ use super::{
 };
 
 /// Why arguments cannot be sent.
+///
+/// ```
+/// # use roomd_worker::socketio::*;
+/// use std::collections::HashMap;
+///
+/// let no_json = Data::event("said", &HashMap::from([((1, 2), 3)]));
+/// assert!(matches!(no_json, Err(EncodeError::Json(_))));
+/// let reserved = Data::event("connect", "hello").unwrap_err();
+/// assert_eq!(reserved.to_string(), r#"emit an event with the reserved name "connect""#);
+/// ```
 #[derive(Debug, Error)]
 pub enum EncodeError {
     /// A value has no JSON form, as a map whose keys are not text.
@@ -41,6 +51,15 @@ pub enum EncodeError {
 }
 
 /// Why arguments are not what a listener asked for.
+///
+/// ```
+/// # use roomd_worker::socketio::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let error: DecodeError = Data::event("said", "hello")?.event_args::<u32>().unwrap_err();
+/// assert_eq!(error.to_string(), "read the arguments");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Error)]
 #[error("read the arguments")]
 pub struct DecodeError(#[from] serde_json::Error);

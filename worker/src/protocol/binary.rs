@@ -12,6 +12,20 @@ use serde::{
 /// Bytes in an argument of an event or ack: a client gets them as a buffer, and sends a buffer to become this.
 ///
 /// Where no bytes can travel (plain JSON between servers), they take the form in which Node writes a buffer as JSON.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{App, Args, Binary, Socket};
+///
+/// let app = App::new().namespace("/", |namespace| {
+///     // socket.emit("picture", "a cat", new Uint8Array(…))
+///     namespace.on("picture", async |socket: Socket, Args((title, picture)): Args<(String, Binary)>| {
+///         println!("{title}: {} bytes", picture.len());
+///         socket.broadcast().emit("picture", (title, picture))
+///     })
+/// });
+/// # assert!(app.check().is_ok());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Binary(pub Bytes);
 

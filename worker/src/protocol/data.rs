@@ -21,6 +21,19 @@ pub const MAX_ATTACHMENTS: usize = 10;
 /// For an event it is the array of name and arguments, for an ack the array of arguments. The text is valid, not too
 /// deep, and names only attachments that are there. Without attachments, an object that looks like a placeholder is
 /// an ordinary object, as in the official parser.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use roomd::Data;
+///
+/// let event = Data::event("said", &("hello", 7))?;
+/// assert_eq!(event.json(), r#"["said","hello",7]"#);
+/// let (text, number): (String, u32) = event.event_args()?;
+/// assert_eq!((text.as_str(), number), ("hello", 7));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Data {
     json: String,
@@ -28,6 +41,12 @@ pub struct Data {
 }
 
 /// Why text and attachments do not fit together.
+///
+/// ```
+/// # use roomd_worker::socketio::*;
+/// assert!(matches!(Data::from_json("[1,".to_owned()), Err(DataError::Json(_))));
+/// assert!(matches!(Data::new(r#"[{"_placeholder":true,"num":1}]"#.to_owned(), vec!["a".into()]), Err(DataError::Placeholder)));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DataError {
     /// The text is not valid JSON.
@@ -41,6 +60,15 @@ pub enum DataError {
 impl Data {
     /// Text without attachments.
     ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let event = Data::from_json(r#"["said","hello"]"#.to_owned())?;
+    /// assert_eq!(event.event_args::<String>()?, "hello");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Where it is not valid JSON.
     pub fn from_json(json: String) -> Result<Self, DataError> {
@@ -49,6 +77,15 @@ impl Data {
     }
 
     /// Text and the attachments that its placeholders name.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let picture = Data::new(r#"["picture",{"_placeholder":true,"num":0}]"#.to_owned(), vec![b"PNG".as_slice().into()])?;
+    /// assert_eq!(&*picture.event_args::<Binary>()?, b"PNG");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Where the text is not valid JSON, or names an attachment that is not there.
@@ -66,14 +103,22 @@ impl Data {
         Self { json, attachments }
     }
 
-    /// The arguments of an event from a client whose packet has no attachments: its text has been checked already.
-    /// `None` where the packet has no JSON, or has attachments to wait for.
-    pub fn from_packet(packet: &super::SocketPacket<'_>) -> Option<Self> {
-        let json = packet.json.filter(|_| packet.attachments == 0)?;
-        Some(Self::checked(json.to_owned(), Vec::new()))
-    }
-
-    /// An event: its name and arguments. A tuple gives several arguments, `()` none, everything else is one.
+    /// An event: its name and arguments. A tuple gives several arguments, `()` none, everything else is one. An array of fixed
+    /// length is a tuple to serde; a slice or `Vec` is not.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert_eq!(Data::event("ready", &())?.json(), r#"["ready"]"#);
+    /// assert_eq!(Data::event("said", "hello")?.json(), r#"["said","hello"]"#);
+    /// assert_eq!(Data::event("moved", &(3, 4))?.json(), r#"["moved",3,4]"#);
+    /// assert_eq!(Data::event("all", &vec![3, 4])?.json(), r#"["all",[3,4]]"#);
+    /// // An array whose length is known is a tuple to serde.
+    /// assert_eq!(Data::event("moved", &[3, 4])?.json(), r#"["moved",3,4]"#);
+    /// assert!(matches!(Data::event("disconnect", &()), Err(EncodeError::ReservedEvent(_))));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Where a value has no JSON form, there are too many attachments, or the name is reserved.
@@ -83,6 +128,16 @@ impl Data {
 
     /// The arguments of an ack, in the same way.
     ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert_eq!(Data::ack("ok")?.json(), r#"["ok"]"#);
+    /// assert_eq!(Data::ack(&("ok", 2))?.json(), r#"["ok",2]"#);
+    /// assert_eq!(Data::ack(&())?.json(), "[]");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Where a value has no JSON form, or there are too many attachments.
     pub fn ack(args: &(impl Serialize + ?Sized)) -> Result<Self, EncodeError> {
@@ -90,6 +145,14 @@ impl Data {
     }
 
     /// One value as it is.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert_eq!(Data::value(&vec![1, 2])?.json(), "[1,2]");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Where it has no JSON form, or there are too many attachments.
@@ -100,6 +163,19 @@ impl Data {
     /// The arguments of an event, without its name. `T` is a tuple for several, `()` for none; every other type gets
     /// the first. What is missing reads as `null`, what is too much is left out.
     ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let moved = Data::event("moved", &(3, 4))?;
+    /// assert_eq!(moved.event_args::<(u32, u32)>()?, (3, 4));
+    /// // The first, and one that is missing:
+    /// assert_eq!(moved.event_args::<u32>()?, 3);
+    /// assert_eq!(moved.event_args::<(u32, u32, Option<u32>)>()?, (3, 4, None));
+    /// assert!(moved.event_args::<String>().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Where an argument is not what `T` asks for.
     pub fn event_args<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
@@ -107,6 +183,16 @@ impl Data {
     }
 
     /// The arguments of an ack, in the same way.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let answer = Data::ack(&("ok", 2))?;
+    /// assert_eq!(answer.ack_args::<(String, u32)>()?, ("ok".to_owned(), 2));
+    /// assert_eq!(answer.ack_args::<String>()?, "ok");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Where an argument is not what `T` asks for.
@@ -116,6 +202,14 @@ impl Data {
 
     /// The whole value.
     ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert_eq!(Data::value(&vec![1, 2])?.decode::<Vec<u32>>()?, [1, 2]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Where it is not what `T` asks for.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
@@ -124,18 +218,45 @@ impl Data {
 
     /// The first element of the array, as a value of its own; `None` where there is none. This is what travels of an
     /// ack to another server.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let answer = Data::ack(&("ok", 2))?;
+    /// assert_eq!(answer.first(), Some(Data::value("ok")?));
+    /// assert_eq!(Data::ack(&())?.first(), None);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn first(&self) -> Option<Data> {
         let json = json::elements(&self.json).next()?;
         Some(Self { json: json.to_owned(), attachments: self.attachments.clone() })
     }
 
     /// The arguments of an event without its name, as the array of an ack. For passing on what came as it came.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert_eq!(Data::event("moved", &(3, 4))?.without_name(), Data::ack(&(3, 4))?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn without_name(&self) -> Data {
         let rest = json::split_first(&self.json).map_or("", |(_, rest)| rest);
         Self { json: format!("[{rest}]"), attachments: self.attachments.clone() }
     }
 
     /// An event with this name, whose arguments are the elements of this array.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let moved = Data::event("move", &(3, 4))?.without_name().with_name("moved")?;
+    /// assert_eq!(moved, Data::event("moved", &(3, 4))?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Where the name is reserved.
@@ -157,32 +278,85 @@ impl Data {
     }
 
     /// The texts of the array's elements.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let event = Data::event("said", &("hello", [1, 2]))?;
+    /// assert_eq!(event.elements().collect::<Vec<_>>(), [r#""said""#, r#""hello""#, "[1,2]"]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn elements(&self) -> impl Iterator<Item = &str> {
         json::elements(&self.json)
     }
 
     /// The text, with placeholders.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let event = Data::event("picture", &Binary::from(b"PNG".to_vec()))?;
+    /// assert_eq!(event.json(), r#"["picture",{"_placeholder":true,"num":0}]"#);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn json(&self) -> &str {
         &self.json
     }
 
     /// What the placeholders stand for.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let event = Data::event("picture", &Binary::from(b"PNG".to_vec()))?;
+    /// assert_eq!(event.attachments(), [b"PNG".as_slice()]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn attachments(&self) -> &[Bytes] {
         &self.attachments
     }
 
     /// How much both take, in bytes.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// assert_eq!(Data::event("said", "hello")?.bytes(), r#"["said","hello"]"#.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn bytes(&self) -> usize {
         self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
 
     /// Both, taken apart.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (json, attachments) = Data::event("said", "hello")?.into_parts();
+    /// assert_eq!((json.as_str(), attachments.len()), (r#"["said","hello"]"#, 0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_parts(self) -> (String, Vec<Bytes>) {
         (self.json, self.attachments)
     }
 
     /// The text with each attachment written out as `JSON.stringify` writes a Node buffer, for messages that cannot
     /// carry bytes.
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let event = Data::event("picture", &Binary::from(vec![1, 255]))?;
+    /// assert_eq!(event.plain_json(), r#"["picture",{"type":"Buffer","data":[1,255]}]"#);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn plain_json(&self) -> Cow<'_, str> {
         if self.attachments.is_empty() {
             return Cow::Borrowed(&self.json);

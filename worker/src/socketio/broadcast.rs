@@ -159,6 +159,8 @@ impl<'a> Broadcast<'a> {
 
     /// Sends an event. `args`: a tuple for several, `()` for none, else one.
     ///
+    /// To serde an array of fixed length, `[1, 2]`, is a tuple, so two arguments; a slice or `Vec` is one.
+    ///
     /// ```
     /// # use roomd_worker::socketio::*;
     /// # fn example(io: &Io) -> Result<(), Box<dyn std::error::Error>> {

@@ -91,7 +91,8 @@ pub trait FromCall<K: Kind>: Sized + 'static {
 #[error("{0}")]
 pub struct Rejection(pub String);
 
-/// The arguments of an event: a tuple for several, `()` for none, else one.
+/// The arguments of an event: a tuple for several, `()` for none, else one. What is missing reads as `null`, what is too much is
+/// left out. An array of fixed length is a tuple to serde; a `Vec` is one argument.
 ///
 /// ```
 /// # use roomd_worker::socketio as roomd;

@@ -103,7 +103,7 @@ pub use parents::Verdict;
 pub use remote_socket::RemoteSocket;
 pub use room_events::Room;
 pub use room_names::RoomNames;
-pub use roomd_wire::{PeerAddress, WorkerId};
+pub use roomd_wire::{Generation, PeerAddress, Slot, WorkerId};
 pub use rooms::{MAX_ROOM_NAME_BYTES, MAX_ROOMS_PER_SOCKET};
 pub use socket::Socket;
 pub(crate) use socket_id::SocketId;
@@ -114,7 +114,7 @@ pub use crate::{
     adapter::codec::{RemoteHandshake, WriteError},
     bus::BusError,
     engine::{ConnectionErrorInfo, Handshake, RequestInfo, Transport},
-    protocol::{Binary, Data, DataError, DecodeError, EncodeError},
+    protocol::{Binary, Data, DataError, DecodeError, EncodeError, JsonError},
 };
 use crate::{bus::Bus, engine::Engine};
 

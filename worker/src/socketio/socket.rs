@@ -117,6 +117,8 @@ impl Socket {
 
     /// Sends an event to this client. `args`: a tuple for several, `()` for none, else one.
     ///
+    /// To serde an array of fixed length, `[1, 2]`, is a tuple, so two arguments; a slice or `Vec` is one.
+    ///
     /// ```
     /// # use roomd_worker::socketio::*;
     /// # fn example(socket: &Socket) -> Result<(), Box<dyn std::error::Error>> {

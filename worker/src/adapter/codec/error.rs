@@ -39,6 +39,19 @@ pub enum ReadError {
 }
 
 /// Why a message is not sent.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{Io, WriteError};
+///
+/// fn enter(io: &Io, rooms: &[String]) {
+///     match io.to("lobby").sockets_join(rooms) {
+///         Ok(()) => {}
+///         Err(WriteError::TooLong(bytes)) => println!("{bytes} bytes of names are too many at once"),
+///         Err(error) => println!("{error}"),
+///     }
+/// }
+/// ```
 #[derive(Debug, Error)]
 pub enum WriteError {
     /// Longer than [`MAX_MESSAGE_BYTES`].

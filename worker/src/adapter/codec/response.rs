@@ -67,6 +67,17 @@ pub struct RemoteSocket {
 }
 
 /// The request a socket began with, as servers tell each other. What is missing or odd reads as empty.
+///
+/// ```
+/// # use roomd_worker::socketio::*;
+/// # async fn example(io: Io) -> Result<(), RequestError<RemoteSocket>> {
+/// for socket in io.fetch_sockets().await?.answers {
+///     let handshake = socket.handshake();
+///     println!("{} at {} since {}", handshake.headers["user-agent"], handshake.address, handshake.time);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RemoteHandshake {

@@ -8,6 +8,18 @@ use crate::protocol::heartbeat::Rhythm;
 pub const GOING_AWAY: u16 = 1001;
 
 /// How a session exchanges packets.
+///
+/// ```
+/// # use roomd_worker::socketio as roomd;
+/// use roomd::{Socket, Transport};
+///
+/// fn interval_ms(socket: &Socket) -> u64 {
+///     match socket.transport() {
+///         Some(Transport::WebSocket) => 50,
+///         Some(Transport::Polling) | None => 500,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Transport {
     /// HTTP long polling.
