@@ -46,8 +46,11 @@ fn app() -> App {
         .namespace_matching("^/dyn-[0-9]+$", dynamic)
         .namespace_when(
             async |name: Name, Auth(auth): Auth<Value>| {
+                if !name.starts_with("/fn-") {
+                    return false;
+                }
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                name.starts_with("/fn-") && auth["token"] == "open sesame"
+                auth["token"] == "open sesame"
             },
             dynamic,
         )
