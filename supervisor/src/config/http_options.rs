@@ -137,7 +137,9 @@ impl CookieTable {
     fn check(self, span: &Range<usize>, problems: &mut Vec<Problem>) -> CookieConfig {
         let default = CookieConfig::default();
         // What the `cookie` package refuses, and a browser would read as something else.
-        let is_value = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b';');
+        let is_path = |path: &str| path.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b';' | b'<'));
+        let is_domain =
+            |domain: &str| domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
         let is_name = |name: &str| {
             let in_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
             !name.is_empty() && name.bytes().all(in_token)
@@ -149,10 +151,11 @@ impl CookieTable {
         if !is_name(&name) {
             wrong("name", &name, "give letters, digits, `-` and `_`");
         }
-        for (key, text) in [("path", &self.path), ("domain", &self.domain)] {
-            if let Some(text) = text.as_deref().filter(|text| !is_value(text)) {
-                wrong(key, text, "give printable characters without `;`");
-            }
+        if let Some(path) = self.path.as_deref().filter(|path| !is_path(path)) {
+            wrong("path", path, "give printable characters without `;` and `<`");
+        }
+        if let Some(domain) = self.domain.as_deref().filter(|domain| !is_domain(domain)) {
+            wrong("domain", domain, "give a name such as \"example.com\"");
         }
         let same_site = self.same_site.map_or(default.same_site, |SameSiteOption(same_site)| same_site);
         let secure = self.secure.unwrap_or(default.secure);

@@ -257,7 +257,8 @@ fn each_mistake_has_its_message() {
             "`same_site` of `cookie` cannot be \"none\"",
             "`secure = true`",
         ),
-        ("[socketio]\n[socketio.cookie]\ndomain = \"a;b\"", "2:1: `domain` of `cookie`", "without `;`"),
+        ("[socketio]\n[socketio.cookie]\ndomain = \"a;b\"", "2:1: `domain` of `cookie`", "such as \"example.com\""),
+        ("[socketio]\ncookie = { path = \"/<\" }", "`path` of `cookie` cannot be \"/<\"", "without `;` and `<`"),
         (
             "[socketio]\nper_message_deflate = 1",
             "2:23: `per_message_deflate` cannot be integer `1`",
