@@ -14,8 +14,8 @@ const LOOK: Duration = Duration::from_millis(20);
 
 impl Engine {
     /// Closes all sessions within the time; returns when none is left and no connection in use, or the time is over. New
-    /// sessions are refused from now on, requests of the old ones served to their end. From now on each HTTP answer is the
-    /// last one on its connection: closing idle ones would lose the requests that are on their way on them.
+    /// sessions go to other workers from now on, requests of the old ones are served to their end. Each HTTP answer is the last one
+    /// on its connection now: closing idle ones would lose the requests that are on their way on them.
     pub async fn drain(&self, within: Duration) {
         self.0.draining.set(true);
         let start = Instant::now();

@@ -78,11 +78,19 @@ pub(super) async fn answer(engine: &Engine, request: Request, open: &Open) -> Op
     // Another worker will have the session, and decide.
     let elsewhere = matches!(admitted, Ok(Admitted::Open(_))) && engine.0.draining.get();
     let asks = asks_the_application(&admitted) || newcomer && matches!(admitted, Ok(Admitted::Pointless));
-    if asks
-        && !elsewhere
-        && let Err(denied) = engine.allow(peer, &head).await
-    {
-        admitted = Err(denied);
+    if asks && !elsewhere {
+        let allowed = tokio::select! {
+            // First, so that where nobody asks, or the decision is there at once, nothing is waited for.
+            biased;
+            allowed = engine.allow(peer, &head) => allowed,
+            () = stream.closed() => {
+                stream.shutdown(Shutdown::Both);
+                return None;
+            }
+        };
+        if let Err(denied) = allowed {
+            admitted = Err(denied);
+        }
     }
     let admitted = match admitted {
         Err(denied) => {
@@ -91,6 +99,13 @@ pub(super) async fn answer(engine: &Engine, request: Request, open: &Open) -> Op
         }
         Ok(admitted) => admitted,
     };
+    if matches!(admitted, Admitted::Open(_)) && engine.0.draining.get() {
+        if !moved {
+            return give(open, None, stream, &head, &rest);
+        }
+        add(&engine.0.counters.refused_requests, 1);
+        return refuse(engine, stream, &bad_request("The server leaves")).await;
+    }
     let (mut response, window) = match offer(engine, &head) {
         Ok(offer) => (switching(engine, peer, &head, &offer, newcomer), offer.deflate.map(|agreed| agreed.window)),
         Err(refused) => {
@@ -99,11 +114,6 @@ pub(super) async fn answer(engine: &Engine, request: Request, open: &Open) -> Op
         }
     };
     match admitted {
-        Admitted::Open(_) if engine.0.draining.get() && !moved => give(open, None, stream, &head, &rest),
-        Admitted::Open(_) if engine.0.draining.get() => {
-            add(&engine.0.counters.refused_requests, 1);
-            refuse(engine, stream, &bad_request("The server leaves")).await
-        }
         Admitted::Open(_) => begin(engine, peer, &head, stream, rest, response, window).await,
         Admitted::Upgrade(key) => join(engine, key, stream, rest, response, window).await,
         Admitted::Polling(_) | Admitted::Pointless => {

@@ -12,7 +12,7 @@ use rustix::{
     net::{AddressFamily, SendFlags, Shutdown, send, shutdown, sockopt},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream, tcp, unix},
 };
 
@@ -70,6 +70,15 @@ impl Stream {
                 (ReadHalf::Unix(read), WriteHalf::Unix(write))
             }
         }
+    }
+
+    /// Waits until the client has closed its side, whatever it has sent before that is not read yet.
+    pub(super) async fn closed(&self) {
+        // Nobody registers for urgent bytes, so what is left of this interest is that reading has come to its end.
+        let _closed = match self {
+            Stream::Tcp(stream) => stream.ready(Interest::PRIORITY).await,
+            Stream::Unix(stream) => stream.ready(Interest::PRIORITY).await,
+        };
     }
 
     /// Ends one or both directions for every holder of the socket: closing a descriptor alone ends nothing while the

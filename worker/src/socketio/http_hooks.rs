@@ -89,8 +89,11 @@ pub(crate) struct HttpHooks {
 
 impl App {
     /// Asked before a session begins, by polling or WebSocket, in the worker that will have it; so not for requests of sessions that
-    /// there are. The official server's option `allowRequest`. It may wait for as long as `connect_timeout`. An error refuses the
-    /// request with its message; so does a panic, with `Forbidden`.
+    /// there are. The official server's option `allowRequest`. An error refuses the request with its message; so does a panic, with
+    /// `Forbidden`.
+    ///
+    /// It may wait for as long as `connect_timeout`: past that the request is refused. Where the client goes meanwhile, it is dropped
+    /// at its `await`. Where the worker is told to leave meanwhile, the request goes on to another one, which asks again.
     ///
     /// CORS holds nobody back from opening a WebSocket: to keep other sites' pages out, look at `Origin` here.
     ///

@@ -223,6 +223,12 @@ impl Cluster {
     }
 }
 
+impl Inner {
+    fn other_than(&self, id: WorkerId) -> Option<Rc<Link<ToWorker, ToSupervisor>>> {
+        self.links.borrow().iter().find(|(other, _)| **other != id).map(|(_, link)| link.clone())
+    }
+}
+
 /// Reads what a worker says, and carries descriptors between workers.
 async fn supervise(
     cluster: Rc<Inner>,
@@ -244,10 +250,19 @@ async fn supervise(
                     target.send(&message, &[descriptors[0].as_fd()]).await.unwrap();
                 }
             }
-            ToSupervisor::Move { id, to, read } => {
+            ToSupervisor::RelayNewcomer { peer } => {
+                if let Some(target) = cluster.other_than(id) {
+                    let message = ToWorker::Relay { from: id, newcomer: Some(peer) };
+                    target.send(&message, &[descriptors[0].as_fd()]).await.unwrap();
+                }
+            }
+            ToSupervisor::Move { id: connection, to, read } => {
                 cluster.moves.set(cluster.moves.get() + 1);
-                let target = cluster.links.borrow().get(&to.unwrap()).cloned().unwrap();
-                let message = ToWorker::Connection { id, peer: peer(), moved: true, read };
+                let target = match to {
+                    Some(to) => cluster.links.borrow()[&to].clone(),
+                    None => cluster.other_than(id).unwrap(),
+                };
+                let message = ToWorker::Connection { id: connection, peer: peer(), moved: true, read };
                 target.send(&message, &[descriptors[0].as_fd()]).await.unwrap();
             }
             _ => {}

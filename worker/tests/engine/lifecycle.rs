@@ -114,7 +114,7 @@ fn a_request_on_an_old_connection_is_the_last_one_there() {
         let mut old = leaving.connect().await;
         old.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         assert_eq!(read_reply(&mut old).await.header("connection"), None);
-        let mut newer = leaving.connect().await;
+        let (mut newer, mut last) = (leaving.connect().await, leaving.connect().await);
         leaving.tell(ToWorker::Drain { within_ms: 20_000 }, None).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         // A session of a worker that stays loses nothing.
@@ -122,8 +122,11 @@ fn a_request_on_an_old_connection_is_the_last_one_there() {
         old.write_all(post.replace("Connection: close\r\n", "").as_bytes()).await.unwrap();
         let answer = read_reply(&mut old).await;
         assert_eq!((&*answer.body, answer.header("connection")), ("ok", Some("close")));
-        // A new session belongs elsewhere, but this supervisor names no other worker.
+        // A new session belongs elsewhere, if there is another worker.
         newer.write_all(get("EIO=4&transport=polling").as_bytes()).await.unwrap();
-        assert_eq!(read_reply(&mut newer).await.status, 503);
+        assert_eq!((read_reply(&mut newer).await.status, other.engine.session_count()), (200, 2));
+        other.cut();
+        last.write_all(get("EIO=4&transport=polling").as_bytes()).await.unwrap();
+        assert_eq!(read_reply(&mut last).await.status, 503);
     });
 }
