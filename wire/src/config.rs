@@ -28,16 +28,15 @@ pub struct WorkerConfig {
     /// Peers whose `X-Forwarded-For` is believed, as `address` or `address/prefix`.
     #[serde(default)]
     pub trusted_proxies: Vec<String>,
-    /// A file to serve as the official client to the demo page, if one is configured.
-    #[serde(default)]
-    pub client_file: Option<PathBuf>,
     /// The application's own table of the configuration file, unread.
     #[serde(default)]
     pub app: serde_json::Value,
 }
 
-/// Options of the Socket.IO server, named as the official server names them.
+/// Options of the Socket.IO server, named as the official server names them. What an older supervisor does not know of has its
+/// default.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SocketIoConfig {
     /// Prefix of the request path, usually with its trailing slash: `/socket.io/`.
     pub path: String,
@@ -67,11 +66,11 @@ pub struct SocketIoConfig {
     /// Compression of what polls are answered with, if there is any.
     pub http_compression: Option<HttpCompression>,
     /// Whether a child namespace ends with its last socket.
-    #[serde(default = "cleanup_if_not_said")]
     pub cleanup_empty_child_namespaces: bool,
     /// Compression of WebSocket messages, if it is on.
-    #[serde(default)]
     pub per_message_deflate: Option<PerMessageDeflate>,
+    /// The folder with the official client's files, if they are served.
+    pub client_files: Option<PathBuf>,
 }
 
 /// How WebSocket messages are compressed for clients that offer it.
@@ -88,11 +87,6 @@ impl Default for PerMessageDeflate {
     fn default() -> Self {
         PerMessageDeflate { threshold_bytes: 1024, level: 6 }
     }
-}
-
-/// What an older supervisor, which does not know of it, means.
-fn cleanup_if_not_said() -> bool {
-    true
 }
 
 impl Default for SocketIoConfig {
@@ -113,6 +107,7 @@ impl Default for SocketIoConfig {
             cookie: None,
             http_compression: Some(HttpCompression::default()),
             per_message_deflate: None,
+            client_files: None,
             cleanup_empty_child_namespaces: true,
         }
     }

@@ -1,9 +1,8 @@
 //! A whole worker: the engine, the Socket.IO server with its application and its HTTP, and the bus.
 
-use std::{cell::RefCell, fs, os::fd::OwnedFd, process::ExitCode, rc::Rc, time::Instant};
+use std::{cell::RefCell, os::fd::OwnedFd, process::ExitCode, rc::Rc, time::Instant};
 
-use bytes::Bytes;
-use roomd_wire::{BusConfig, BusHealth, WorkerConfig, WorkerStats};
+use roomd_wire::{BusConfig, BusHealth, WorkerStats};
 use tokio::sync::watch;
 
 use crate::{
@@ -26,11 +25,11 @@ pub fn run(make: impl AsyncFnOnce(&serde_json::Value) -> Result<App, String>) ->
 /// Builds the layers above the engine: the Socket.IO server with this application, its HTTP, and the bus.
 ///
 /// # Errors
-/// Where the bus cannot be used or a file cannot be read, in one line.
+/// Where the bus cannot be used, in one line.
 pub fn assemble(Setup { config, engine, hub }: Setup<'_>, mut app: App) -> Result<Layers, String> {
     // First what can fail: a bus that is driven has something to say of its end.
     app.check().map_err(|missing| missing.to_string())?;
-    let page = page(config)?;
+    let page = Page::new(&config.socketio).service();
     let http = app.http.take();
     let hooks = std::mem::take(&mut app.http_hooks);
     let io = Io::new(engine.clone(), config.id, app);
@@ -86,17 +85,4 @@ fn join(
             Ok((bus, health))
         }
     }
-}
-
-/// The page of the built-in chat.
-fn page(config: &WorkerConfig) -> Result<HttpService, String> {
-    let client = match &config.client_file {
-        Some(path) => {
-            let content =
-                fs::read(path).map_err(|error| format!("failed to read client_file {}: {error}", path.display()))?;
-            Some(Bytes::from(content))
-        }
-        None => None,
-    };
-    Ok(Page::new(&config.socketio.path, client).service())
 }

@@ -33,7 +33,6 @@ async fn serve() -> io::Result<()> {
         bus: BusConfig::Embedded,
         bus_wait_ms: 0,
         trusted_proxies: Vec::new(),
-        client_file: None,
         app: serde_json::Value::Null,
     };
     // A control socket whose other side has gone: what would be said to a supervisor is not even written.

@@ -48,7 +48,6 @@ pub struct Cluster {
     pub max_connections: Option<Spanned<Number>>,
     pub max_connections_per_address: Option<Spanned<Number>>,
     pub trusted_proxies: Option<Spanned<OneOrMany>>,
-    pub client_file: Option<Spanned<String>>,
     pub host: Option<Spanned<Number>>,
 }
 
@@ -77,6 +76,7 @@ pub struct SocketIo {
     pub parser: Option<Spanned<String>>,
     pub http: HttpOptions,
     pub per_message_deflate: Option<Spanned<Deflate>>,
+    pub client_files: Option<Spanned<String>>,
     pub cleanup_empty_child_namespaces: Option<Spanned<bool>>,
 }
 
@@ -109,7 +109,6 @@ impl File {
             max_connections: section.take("max_connections", problems),
             max_connections_per_address: section.take("max_connections_per_address", problems),
             trusted_proxies: section.take("trusted_proxies", problems),
-            client_file: section.take("client_file", problems),
             host: section.take("host", problems),
         };
         section.finish(problems);
@@ -146,6 +145,7 @@ impl File {
             parser: section.take("parser", problems),
             http: HttpOptions::take(&mut section, problems),
             per_message_deflate: section.take("per_message_deflate", problems),
+            client_files: section.take("client_files", problems),
             cleanup_empty_child_namespaces: section.take("cleanup_empty_child_namespaces", problems),
         };
         section.finish(problems);

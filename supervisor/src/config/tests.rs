@@ -85,7 +85,6 @@ fn the_shipped_file_has_every_key_there_is() {
         max_connections: Some(_),
         max_connections_per_address: Some(_),
         trusted_proxies: Some(_),
-        client_file: Some(_),
         host: Some(_),
     } = cluster
     else {
@@ -111,6 +110,7 @@ fn the_shipped_file_has_every_key_there_is() {
                 http_compression: Some(_),
             },
         per_message_deflate: Some(_),
+        client_files: Some(_),
         cleanup_empty_child_namespaces: Some(_),
     } = socketio
     else {
@@ -210,8 +210,9 @@ fn each_mistake_has_its_message() {
             "cannot be 9999999999999999999\n",
             "= give a whole number",
         ),
-        ("[cluster]\nclient_file = \"none.js\"", "2:15: `client_file` ", "public CDN"),
-        ("[cluster]\nclient_file = \".\"", "is no file", "socket.io.min.js itself"),
+        ("[socketio]\nclient_files = \"none\"", "2:16: `client_files`: ", "`client-dist` of the npm package"),
+        ("[socketio]\nclient_files = \".\"", "has no socket.io.min.js", "`client-dist`"),
+        ("[socketio]\nclient_files = true", "2:16: `client_files` cannot be boolean `true`", "give a string"),
         ("[cluster]\ntrusted_proxies = [\"10.0.0.1/33\"]", "2:20: `trusted_proxies` cannot hold", "\"10.0.0.0/8\""),
         (
             "[cluster]\nmax_connections = 10\nmax_connections_per_address = 11",
@@ -397,14 +398,15 @@ fn a_named_file_that_is_not_there_is_a_problem_and_its_paths_start_from_its_fold
     assert!(error.contains("cannot read conf/my.toml") && error.contains("--config"), "{error}");
 
     std::fs::create_dir(here.path().join("conf")).unwrap();
-    std::fs::write(here.path().join("conf/client.js"), "").unwrap();
+    std::fs::create_dir(here.path().join("conf/client")).unwrap();
+    std::fs::write(here.path().join("conf/client/socket.io.min.js"), "/* Socket.IO v4.8.4 */").unwrap();
     std::fs::write(
         here.path().join("conf/my.toml"),
-        "[cluster]\nclient_file = \"client.js\"\nlisten = \"unix:a.sock\"",
+        "[socketio]\nclient_files = \"client\"\n[cluster]\nlisten = \"unix:a.sock\"",
     )
     .unwrap();
     let config = sources.load().unwrap();
-    assert_eq!(config.client_file, Some(here.path().join("conf/client.js")));
+    assert_eq!(config.socketio.client_files, Some(here.path().join("conf/client")));
     assert_eq!(config.listen, [ListenAddress::Unix(here.path().join("conf/a.sock"))]);
 }
 
@@ -417,10 +419,10 @@ fn a_pipe_is_refused_and_never_waited_for() {
     let error = sources(here.path(), &[]).load().unwrap_err().to_string();
     assert!(error.contains("cannot read cluster.toml: it is a pipe"), "{error}");
 
-    std::fs::rename(&pipe, here.path().join("client.js")).unwrap();
-    std::fs::write(&pipe, "[cluster]\nclient_file = \"client.js\"").unwrap();
+    std::fs::rename(&pipe, here.path().join("socket.io.min.js")).unwrap();
+    std::fs::write(&pipe, "[socketio]\nclient_files = \".\"").unwrap();
     let error = sources(here.path(), &[]).load().unwrap_err().to_string();
-    assert!(error.contains("client.js is no file"), "{error}");
+    assert!(error.contains("socket.io.min.js is no file"), "{error}");
 }
 
 #[test]

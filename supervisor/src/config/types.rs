@@ -42,8 +42,6 @@ pub struct Config {
     pub max_connections_per_address: u32,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
-    /// The official client's file for the demo page.
-    pub client_file: Option<PathBuf>,
     /// The admin endpoints' address; none means off.
     pub admin: Option<SocketAddr>,
     /// What admin clients show before they may order something.
@@ -78,7 +76,6 @@ impl Config {
             max_connections: 100_000,
             max_connections_per_address: 20_000,
             trusted_proxies: Vec::new(),
-            client_file: None,
             admin: Some(Config::DEFAULT_ADMIN),
             admin_token: None,
             bus: BusConfig::Embedded,
@@ -155,7 +152,6 @@ impl Config {
             bus: self.bus.clone(),
             bus_wait_ms: LONGEST_BUS_WAIT.min(self.start_timeout / 2).as_millis() as u64,
             trusted_proxies: self.trusted_proxies.iter().map(Network::to_string).collect(),
-            client_file: self.client_file.clone(),
             app: self.app.clone(),
         }
     }

@@ -10,6 +10,7 @@ use std::{
 
 use roomd_balancer::ListenAddress;
 use roomd_wire::{BusConfig, ParserConfig, PerMessageDeflate, SocketIoConfig};
+use roomd_worker::engine::ClientFiles;
 use toml::Spanned;
 
 use super::{
@@ -268,22 +269,6 @@ impl Check<'_> {
                 ),
             }
         }
-        if let Some(file) = cluster.client_file {
-            let path = self.folders.file.join(file.get_ref());
-            match open(&path).and_then(|file| file.metadata()) {
-                Ok(found) if found.is_file() => config.client_file = Some(path),
-                Ok(_) => self.problem(
-                    Some(file.span()),
-                    format!("`client_file` {} is no file", path.display()),
-                    "name the file socket.io.min.js itself",
-                ),
-                Err(error) => self.problem(
-                    Some(file.span()),
-                    format!("`client_file` {} cannot be read: {error}", path.display()),
-                    "name a copy of socket.io.min.js, or leave the key out: the page then loads it from the public CDN",
-                ),
-            }
-        }
     }
 
     fn bus(&mut self, over: Option<Named<OrOff<String>>>, file: Option<Spanned<String>>) -> BusConfig {
@@ -346,6 +331,7 @@ impl Check<'_> {
         config.cors = cors(file.cors, file.cors_origins, self.problems);
         file.http.apply(config, self.problems);
         config.per_message_deflate = file.per_message_deflate.and_then(|file| self.deflate(file));
+        config.client_files = file.client_files.and_then(|folder| self.client_files(&folder));
         if let Some(cleanup) = file.cleanup_empty_child_namespaces {
             config.cleanup_empty_child_namespaces = cleanup.into_inner();
         }
@@ -357,6 +343,18 @@ impl Check<'_> {
         self.size("threshold", &threshold, 0..=1 << 30, &mut config.threshold_bytes);
         config.level = self.number("level", &level, 1..=9).unwrap_or(config.level);
         Some(config)
+    }
+
+    fn client_files(&mut self, file: &Spanned<String>) -> Option<PathBuf> {
+        let folder = self.folders.file.join(file.get_ref());
+        match ClientFiles::read(&folder) {
+            Ok(_) => Some(folder),
+            Err(error) => {
+                let way_out = "name the folder `client-dist` of the npm package socket.io, or a copy of it";
+                self.problem(Some(file.span()), format!("`client_files`: {error}"), way_out);
+                None
+            }
+        }
     }
 
     fn fits_a_message(&mut self, config: &Config) {

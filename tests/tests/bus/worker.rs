@@ -40,7 +40,6 @@ impl Worker {
             bus: BusConfig::Redis { url: redis },
             bus_wait_ms: bus_wait.as_millis() as u64,
             trusted_proxies: Vec::new(),
-            client_file: None,
             app: serde_json::Value::Null,
         };
         let start = ToWorker::Start { protocol: PROTOCOL_VERSION, config: Box::new(config) };

@@ -97,7 +97,6 @@ fn config() -> WorkerConfig {
         bus: BusConfig::Embedded,
         bus_wait_ms: 0,
         trusted_proxies: Vec::new(),
-        client_file: None,
         app: serde_json::Value::Null,
     }
 }

@@ -121,15 +121,15 @@ fn it_is_off_if_nothing_is_said() {
 
 #[test]
 fn a_browser_agrees_on_it() {
-    let client = Node::folder().join("node_modules/socket.io-client/dist/socket.io.min.js");
+    let client = Node::folder().join("node_modules/socket.io/client-dist");
     let config = format!(
-        "[cluster]\nclient_file = {client:?}\n[socketio]\ncors_origins = [\"*\"]\nper_message_deflate = {{ threshold = \"100B\" }}\n"
+        "[socketio]\nclient_files = {client:?}\ncors_origins = [\"*\"]\nper_message_deflate = {{ threshold = \"100B\" }}\n"
     );
     let cluster = Cluster::build(2).config(&config).start();
     let file = cluster.folder().join("client.html");
     let url = cluster.url();
     let html = format!(
-        "<!doctype html><p id=state>state<p id=said><p id=how><script src=\"{url}/page/socket.io.js\"></script><script>\
+        "<!doctype html><p id=state>state<p id=said><p id=how><script src=\"{url}/socket.io/socket.io.min.js\"></script><script>\
          const socket = io(\"{url}\", {{ transports: ['websocket'] }});\
          socket.on('message', (message) => {{\
          said.textContent = message.text; how.textContent = socket.io.engine.transport.ws.extensions; \

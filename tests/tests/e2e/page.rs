@@ -67,8 +67,15 @@ fn chat(cluster: &Cluster, transport: &str, fallback: bool) {
 
 #[test]
 fn two_tabs_chat_with_the_official_client() {
-    let client = Node::folder().join("node_modules/socket.io-client/dist/socket.io.min.js");
-    let config = format!("[cluster]\nclient_file = {client:?}\n");
+    let client = Node::folder().join("node_modules/socket.io/client-dist");
+    let config = format!("[socketio]\nclient_files = {client:?}\n");
+    chat(&Cluster::build(2).config(&config).start(), "websocket", false);
+}
+
+#[test]
+fn two_tabs_chat_in_messagepack() {
+    let client = Node::folder().join("node_modules/socket.io/client-dist");
+    let config = format!("[socketio]\nparser = \"msgpack\"\nclient_files = {client:?}\n");
     chat(&Cluster::build(2).config(&config).start(), "websocket", false);
 }
 
@@ -98,14 +105,13 @@ fn a_narrow_screen_shows_all_of_it() {
 /// The first example's client is a file that a browser opens: its origin is `null`, and it begins by polling.
 #[test]
 fn a_page_opened_from_a_file_may_connect_where_all_origins_may() {
-    let client = Node::folder().join("node_modules/socket.io-client/dist/socket.io.min.js");
-    let cluster = Cluster::build(2)
-        .config(&format!("[cluster]\nclient_file = {client:?}\n[socketio]\ncors_origins = [\"*\"]\n"))
-        .start();
+    let client = Node::folder().join("node_modules/socket.io/client-dist");
+    let cluster =
+        Cluster::build(2).config(&format!("[socketio]\nclient_files = {client:?}\ncors_origins = [\"*\"]\n")).start();
     let file = cluster.folder().join("client.html");
     let url = cluster.url();
     let html = format!(
-        "<!doctype html><p id=state>state<p id=said><script src=\"{url}/page/socket.io.js\"></script><script>\
+        "<!doctype html><p id=state>state<p id=said><script src=\"{url}/socket.io/socket.io.min.js\"></script><script>\
          const socket = io(\"{url}\");\
          socket.on('message', (message) => {{ said.textContent = message.text; state.dataset.state = 'connected'; }});\
          socket.on('connect', () => socket.emit('chatMessage', 'hello from a file'));</script>"
@@ -135,4 +141,28 @@ fn the_page_is_served_beside_the_socket_io_server() {
     connection.send("HEAD / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
     let head = String::from_utf8(connection.rest()).unwrap();
     assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+}
+
+#[test]
+fn client_files_are_those_of_the_last_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("socket.io.min.js");
+    std::fs::write(&file, "/* Socket.IO v1.0.0 */").unwrap();
+    let cluster = Cluster::build(2).config(&format!("[socketio]\nclient_files = {:?}\n", folder.path())).start();
+    let version = || {
+        let answer = Connection::open(cluster.address()).get("/socket.io/socket.io.min.js");
+        (answer.header("etag").unwrap().to_owned(), answer.body)
+    };
+    let first = ("\"1.0.0\"".to_owned(), "/* Socket.IO v1.0.0 */".to_owned());
+    assert_eq!(version(), first);
+
+    std::fs::remove_file(&file).unwrap();
+    let output = cluster.command(&["reload"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("has no socket.io.min.js"), "{said}");
+    assert_eq!(version(), first, "what was read is kept");
+
+    std::fs::write(&file, "/* Socket.IO v2.0.0 */ //").unwrap();
+    cluster.run(&["reload"]);
+    assert_eq!(version(), ("\"2.0.0\"".to_owned(), "/* Socket.IO v2.0.0 */ //".to_owned()));
 }

@@ -19,6 +19,7 @@ use roomd_wire::{PeerAddress, SidHome, WorkerId};
 
 use super::{
     body::{Reset, ResponseBody},
+    client_files::ClientFiles,
     counters::add,
     hooks::Denied,
     polling, relay,
@@ -196,11 +197,24 @@ async fn answer(engine: &Engine, source: Source, head: Parts, body: &mut Option<
         Method::OPTIONS => cors.preflight(&head.headers),
         _ => cors.headers(&head.headers),
     };
+    if let Some(response) = client_file(engine, &head) {
+        let mut response = with_headers(response, headers);
+        ClientFiles::vary(&mut response);
+        return Ok(response);
+    }
     match serve(engine, source, head, body).await? {
         // The owner has added its own.
         Served::Relayed(response) => Ok(response),
         Served::Here(response) => Ok(with_headers(response, headers)),
     }
+}
+
+/// One of the official client's files, if they are served and it is one. What else is below the path goes on to Engine.IO.
+fn client_file(engine: &Engine, head: &Parts) -> Option<Response<ResponseBody>> {
+    let files = engine.0.client_files.as_ref()?;
+    let path = engine.0.options.path.trim_end_matches('/');
+    let name = head.uri.path().strip_prefix(path)?.strip_prefix('/')?;
+    files.answer(name, &head.headers)
 }
 
 /// An answer, and whether it is another worker's.

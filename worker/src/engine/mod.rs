@@ -14,6 +14,7 @@
 //! every session with something to send is written to, once. `deadlines` is one sleep for all sessions.
 
 mod body;
+mod client_files;
 mod compression;
 mod connection;
 mod cookie;
@@ -42,6 +43,7 @@ mod stream;
 mod testing;
 mod websocket;
 
+pub use client_files::{ClientFiles, NotClientFiles};
 pub use connection::Incoming;
 pub use cors::NotCors;
 pub use handler::{Handshake, SessionHandler, SessionKey};

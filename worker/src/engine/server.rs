@@ -11,6 +11,7 @@ use roomd_wire::{NotANetwork, Sid, SidHome, SocketIoConfig, WorkerConfig};
 use tokio::sync::Notify;
 
 use super::{
+    client_files::{ClientFiles, NotClientFiles},
     compression::Compressor,
     cookie::Cookie,
     cors::{Cors, NotCors},
@@ -49,6 +50,9 @@ pub enum EngineError {
     /// What is wrong with the cross-origin headers.
     #[error("take the cross-origin headers: {0}")]
     Cors(#[from] NotCors),
+    /// The client's files cannot be served.
+    #[error("read the client's files: {0}")]
+    ClientFiles(#[from] NotClientFiles),
 }
 
 /// A worker's Engine.IO server. A clone is another handle to it.
@@ -62,6 +66,8 @@ pub(super) struct Inner {
     pub(super) cors: Cors,
     pub(super) cookie: Option<Cookie>,
     pub(super) compressor: Compressor,
+    /// If they are served.
+    pub(super) client_files: Option<ClientFiles>,
     /// If messages may be compressed.
     pub(super) deflate: Option<Deflate>,
     pub(super) proxies: Proxies,
@@ -111,6 +117,7 @@ impl Engine {
             home: SidHome { host: config.host, worker: config.id },
             cors: Cors::new(options.cors.as_ref())?,
             compressor: Compressor::default(),
+            client_files: options.client_files.as_deref().map(ClientFiles::read).transpose()?,
             cookie: options.cookie.as_ref().map(Cookie::new),
             deflate: options.per_message_deflate.as_ref().map(Deflate::new),
             proxies: Proxies::parse(&config.trusted_proxies)?,

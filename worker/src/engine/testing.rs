@@ -22,7 +22,6 @@ impl Engine {
             bus: BusConfig::Embedded,
             bus_wait_ms: 0,
             trusted_proxies: Vec::new(),
-            client_file: None,
             app: serde_json::Value::Null,
         };
         let (link, _gone) = Link::pair().unwrap();

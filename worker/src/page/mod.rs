@@ -2,13 +2,12 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
+use roomd_wire::{ParserConfig, SocketIoConfig};
 
 use crate::engine::HttpService;
 
-/// Where the page loads the official client from when no file is configured, as the project's first example does.
-const CDN_CLIENT: &str = "https://cdn.socket.io/4.8.1/socket.io.min.js";
-/// Where it loads a configured file from.
-const OWN_CLIENT: &str = "/page/socket.io.js";
+/// Where the page loads the official client from where the engine does not serve it, as the project's first example does.
+const CDN: &str = "https://cdn.socket.io/4.8.1";
 
 /// Lets the page load scripts and styles from here and the one CDN, and connect to here; nothing else.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' https://cdn.socket.io; style-src 'self'; \
@@ -17,7 +16,6 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' htt
 /// The page's files, ready to be served.
 pub struct Page {
     index: Bytes,
-    client: Option<Bytes>,
 }
 
 /// One file of the page.
@@ -30,11 +28,18 @@ pub struct PageFile {
 }
 
 impl Page {
-    /// The page for a Socket.IO server at `path`, with the content of the configured client file if there is one.
-    pub fn new(path: &str, client: Option<Bytes>) -> Page {
-        let source = if client.is_some() { OWN_CLIENT } else { CDN_CLIENT };
-        let index = include_str!("index.html").replace("{{path}}", &escape(path)).replace("{{client}}", source);
-        Page { index: index.into(), client }
+    /// The page for a Socket.IO server with these options, which may serve the official client's files, too.
+    pub fn new(options: &SocketIoConfig) -> Page {
+        let path = &options.path;
+        let folder = if options.client_files.is_some() { path.trim_end_matches('/') } else { CDN };
+        let file = match options.parser {
+            ParserConfig::Json => "socket.io.min.js",
+            ParserConfig::Msgpack => "socket.io.msgpack.min.js",
+        };
+        let client = format!("{folder}/{file}");
+        let index =
+            include_str!("index.html").replace("{{path}}", &escape(path)).replace("{{client}}", &escape(&client));
+        Page { index: index.into() }
     }
 
     /// Serves them.
@@ -64,7 +69,6 @@ impl Page {
             "/page/page.css" => ("text/css; charset=utf-8", Bytes::from_static(include_bytes!("page.css"))),
             "/page/page.js" => (JAVASCRIPT, Bytes::from_static(include_bytes!("page.js"))),
             "/page/fallback.js" => (JAVASCRIPT, Bytes::from_static(include_bytes!("fallback.js"))),
-            OWN_CLIENT => (JAVASCRIPT, self.client.clone()?),
             _ => return None,
         };
         Some(PageFile { content_type, body })
@@ -86,9 +90,14 @@ mod tests {
         String::from_utf8(page.file("/").unwrap().body.to_vec()).unwrap()
     }
 
+    fn options(path: &str, client_files: Option<&str>, parser: ParserConfig) -> SocketIoConfig {
+        let client_files = client_files.map(Into::into);
+        SocketIoConfig { path: path.into(), client_files, parser, ..SocketIoConfig::default() }
+    }
+
     #[test]
     fn every_file_that_the_page_names_is_there() {
-        let page = Page::new("/socket.io/", Some("client".into()));
+        let page = Page::new(&SocketIoConfig::default());
         let html = index(&page);
         for path in html.split('"').filter(|part| part.starts_with("/page/")) {
             assert!(page.file(path).is_some(), "{path}");
@@ -98,18 +107,22 @@ mod tests {
     }
 
     #[test]
-    fn the_client_comes_from_the_configured_file_or_else_from_the_cdn() {
-        let without = Page::new("/socket.io/", None);
-        assert!(index(&without).contains(CDN_CLIENT));
-        assert_eq!(without.file(OWN_CLIENT), None);
-        let with = Page::new("/socket.io/", Some("client".into()));
-        assert!(index(&with).contains(OWN_CLIENT));
-        assert_eq!(with.file(OWN_CLIENT).unwrap().body, "client");
+    fn the_client_comes_from_the_engine_or_else_from_the_cdn_and_speaks_the_servers_language() {
+        for (path, files, parser, expected) in [
+            ("/chat/", None, ParserConfig::Json, "https://cdn.socket.io/4.8.1/socket.io.min.js"),
+            ("/chat/", None, ParserConfig::Msgpack, "https://cdn.socket.io/4.8.1/socket.io.msgpack.min.js"),
+            ("/chat/", Some("x"), ParserConfig::Json, "/chat/socket.io.min.js"),
+            ("/chat", Some("x"), ParserConfig::Msgpack, "/chat/socket.io.msgpack.min.js"),
+        ] {
+            let html = index(&Page::new(&options(path, files, parser)));
+            assert!(html.contains(&format!("data-client=\"{expected}\"")), "{html}");
+        }
     }
 
     #[test]
     fn a_path_with_quotes_stays_inside_its_attribute() {
-        let html = index(&Page::new("/a\"b<c/", None));
+        let html = index(&Page::new(&options("/a\"b<c/", Some("x"), ParserConfig::Json)));
         assert!(html.contains("data-path=\"/a&quot;b&lt;c/\""));
+        assert!(html.contains("data-client=\"/a&quot;b&lt;c/socket.io.min.js\""));
     }
 }

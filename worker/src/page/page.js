@@ -25,6 +25,11 @@ async function connect() {
     await load(client);
     if (typeof window.io === "function") return window.io({ path });
   } catch (_) { /* said below */ }
+  if (client.includes(".msgpack.")) {
+    notice("The official Socket.IO client could not be loaded from " + client +
+      ", and the client that this page has of its own speaks no MessagePack.");
+    return new Promise(() => {});
+  }
   await load("/page/fallback.js");
   notice("The official Socket.IO client could not be loaded from " + client +
     ". This page uses a small client of its own instead (WebSocket only).");

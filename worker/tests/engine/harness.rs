@@ -153,7 +153,6 @@ impl Cluster {
             bus: BusConfig::Embedded,
             bus_wait_ms: 0,
             trusted_proxies: vec!["127.0.0.0/8".into()],
-            client_file: None,
             app: serde_json::Value::Null,
         };
         let (link, socket) = Link::pair().unwrap();

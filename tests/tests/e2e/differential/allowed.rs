@@ -1,9 +1,10 @@
 //! Where we may differ from the official server, and why.
 
-/// In every conversation: headers of Node's HTTP server, not of Socket.IO, that no client needs.
-const HEADERS: [(&str, &str); 2] = [
+/// In every conversation: headers of the HTTP server, not of Socket.IO.
+const HEADERS: [(&str, &str); 3] = [
     ("keep-alive: ", "how long an idle connection is kept is each server's own affair"),
     ("connection: keep-alive", "in HTTP/1.1 it says what holds without it"),
+    ("vary: Accept-Encoding", "with client files: a cache in between must not give one client another's coding"),
 ];
 
 /// Lines that begin so, in some conversations.
@@ -22,7 +23,7 @@ const ALLOWED: &[Allowed] = &[
     },
     Allowed {
         lines: &["0: content-length", "1: content-length", "2: content-length", "3: content-length"],
-        conversations: &["cross origin: preflight"],
+        conversations: &["cross origin: preflight", "client files: preflight"],
         reason: "RFC 9110 8.6: an answer 204 must not have a Content-Length",
     },
     Allowed {
@@ -146,6 +147,11 @@ const ALLOWED: &[Allowed] = &[
         lines: &["3: ", "4: ", "5: "],
         conversations: &["odd: unknown coding"],
         reason: "refused with the head, so the session never hears of it; Node reads the head as a request first",
+    },
+    Allowed {
+        lines: &["0: content-encoding", "0: body"],
+        conversations: &["client files: br alone"],
+        reason: "browsers name gzip before br, and so get gzip from both servers; for others it is not worth a library",
     },
     // Engine.IO and Socket.IO.
     Allowed {

@@ -143,6 +143,19 @@ fn with_every_option_of_the_cors_package() {
 }
 
 #[test]
+fn with_client_files() {
+    let folder = Node::folder().join("node_modules/socket.io/client-dist");
+    let config = format!("[socketio]\nclient_files = {folder:?}\n");
+    compare(&config, &json!({"serveClient": true}), cases::CLIENT_FILES);
+    let origins = json!(["http://a.example", "http://b.example"]);
+    compare(
+        &format!("{config}cors_origins = {origins}\nadd_trailing_slash = false\n"),
+        &json!({"serveClient": true, "cors": {"origin": origins}, "addTrailingSlash": false}),
+        &[cases::CLIENT_FILES, cases::FROM_ELSEWHERE].concat(),
+    );
+}
+
+#[test]
 fn with_compressed_polls() {
     compare("", &json!({}), cases::COMPRESSION);
     compare("[socketio]\nhttp_compression = false\n", &json!({"httpCompression": false}), cases::COMPRESSION);

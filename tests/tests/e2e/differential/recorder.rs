@@ -59,6 +59,19 @@ impl Recorder {
         self.note(connection, answer);
     }
 
+    /// Notes the head of the last answer on a connection, that to a HEAD.
+    pub fn head(&mut self, connection: usize) {
+        let rest = String::from_utf8(self.connections[connection].rest()).unwrap();
+        let (head, body) = rest.split_once("\r\n\r\n").unwrap_or((&rest, "no end of the head"));
+        let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+        let mut lines: Vec<_> =
+            head.lines().map(|line| header(line).unwrap_or((line.to_owned(), String::new()))).collect();
+        lines.sort();
+        let lines = lines.into_iter().filter(|(name, _)| name != "date");
+        self.lines.extend(lines.map(|(name, value)| format!("{connection}: {name}: {value}")));
+        self.lines.push(format!("{connection}: body {body:?}"));
+    }
+
     /// Notes that there is no answer for a while.
     pub fn silence(&mut self, connection: usize, time: Duration) {
         let stream = self.connections[connection].stream();

@@ -1,6 +1,7 @@
 //! The conversations, by theme.
 
 mod admission;
+mod client_files;
 mod deflate;
 mod hooks;
 mod odd_bodies;
@@ -12,6 +13,7 @@ mod polling;
 mod upgrade;
 mod websocket;
 
+pub use client_files::{CASES as CLIENT_FILES, FROM_ELSEWHERE};
 pub use deflate::CASES as DEFLATE;
 pub use options::{COMPRESSION, COOKIE, CROSS_ORIGIN, OTHER_PREFLIGHT, PATH, QUICK, TRANSPORTS, UNTOLD};
 
