@@ -31,9 +31,9 @@ fn value_of(json: &str) -> Value {
     while let Some(at) = rest.find(|next: char| next == '"' || next == '-' || next.is_ascii_digit()) {
         with_texts.push_str(&rest[..at]);
         rest = &rest[at..];
-        let len = if rest.starts_with('"') {
+        let len = if let Some(string) = rest.strip_prefix('"') {
             let mut escaped = false;
-            let end = rest[1..].find(|next| {
+            let end = string.find(|next| {
                 let ends = next == '"' && !escaped;
                 escaped = next == '\\' && !escaped;
                 ends
