@@ -92,7 +92,8 @@ pub trait FromCall<K: Kind>: Sized + 'static {
 pub struct Rejection(pub String);
 
 /// The arguments of an event: a tuple for several, `()` for none, else one. What is missing reads as `null`, what is too much is
-/// left out. An array of fixed length is a tuple to serde; a `Vec` is one argument.
+/// left out. An array of fixed length is a tuple to serde; a `Vec` is one argument. Bytes are [`Binary`](crate::protocol::Binary), also
+/// inside other types; a [`serde_json::Value`] has no place for them, and has placeholders there.
 ///
 /// ```
 /// # use roomd_worker::socketio as roomd;
