@@ -132,6 +132,15 @@ impl Io {
 
     /// Sends an event to all sockets and waits for one answer of each. See [`Broadcast::emit_with_ack`].
     ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # async fn example(io: Io) -> Result<(), Box<dyn std::error::Error>> {
+    /// let answers = io.emit_with_ack("ready?", ()).await?;
+    /// println!("{} of {} have answered", answers.answers.len(), answers.expected);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Where a value has no JSON form, or not all answers come in time.
     pub async fn emit_with_ack(
@@ -144,6 +153,14 @@ impl Io {
 
     /// Sends an event to the other servers of the cluster, not to clients. See [`Namespaced::server_side_emit`].
     ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # fn example(io: &Io) -> Result<(), Box<dyn std::error::Error>> {
+    /// io.server_side_emit("settings-changed", "colours")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Where a value has no JSON form, or the name may not be sent.
     pub fn server_side_emit(&self, event: &str, args: impl Serialize) -> Result<(), ServerEmitError> {
@@ -151,6 +168,16 @@ impl Io {
     }
 
     /// Sends an event to the other servers, and waits for an answer of each. See [`Namespaced::server_side_emit_with_ack`].
+    ///
+    /// ```
+    /// # use roomd_worker::socketio::*;
+    /// # async fn example(io: Io) -> Result<(), Box<dyn std::error::Error>> {
+    /// for load in io.server_side_emit_with_ack("load?", ()).await?.answers.into_iter().flatten() {
+    ///     println!("{}", load.decode::<f64>()?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Where a value has no JSON form, or not all servers answer in time.

@@ -7,7 +7,28 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-/// One value of each type.
+/// One value of each type: what [`App::state`](super::App::state) was given. Passed on to the arguments that an argument of an
+/// application's own is made of.
+///
+/// ```
+/// # use roomd_worker::socketio::*;
+/// # use roomd_worker::socketio::{Rejection, call::{Call, Kind}};
+/// /// An argument that needs a state: found missing at the start, like the state itself.
+/// struct Limit(u32);
+///
+/// impl<K: Kind> FromCall<K> for Limit {
+///     fn from_call(call: &K::Call<'_>) -> Result<Self, Rejection> {
+///         <State<u32> as FromCall<K>>::from_call(call).map(|limit| Limit(*limit))
+///     }
+///
+///     fn missing(states: &States) -> Option<&'static str> {
+///         <State<u32> as FromCall<K>>::missing(states)
+///     }
+/// }
+///
+/// let app = App::new().on_start(async |Limit(limit): Limit| println!("{limit}"));
+/// assert!(app.check().is_err());
+/// ```
 #[derive(Default)]
 pub struct States(FxHashMap<TypeId, Rc<dyn Any>>);
 
