@@ -8,7 +8,7 @@ use crate::config::WorkerConfig;
 
 /// Version of the messages below. Raised when an older peer could misread a newer message; fields that are added with a
 /// default do not raise it.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// A place for one worker, `0..N`. Its worker may be replaced, the slot stays.
 ///
