@@ -564,7 +564,11 @@ impl Namespace {
 
     /// Called for every event that is about to be sent to a client, by [`Socket::emit`](super::Socket::emit) and its like or as one
     /// of those that a broadcast reaches on this worker: `socket.onAnyOutgoing` in Node. Answers to clients are no events.
-    /// Several are called in the order of declaration. Whatever one itself sends comes back to it. Without, it costs nothing.
+    /// Several are called in the order of declaration. Whatever one itself sends comes back to it. A volatile event is heard, as in
+    /// Node, whether or not it is lost then. Without, it costs nothing.
+    ///
+    /// Nobody waits for it: when [`MAX_WAITING_HEARERS`](super::MAX_WAITING_HEARERS) of them wait for something, the next one ends
+    /// where it would wait, and is counted among the handlers that failed.
     ///
     /// ```
     /// # use roomd_worker::socketio::{App, EventName, Socket};

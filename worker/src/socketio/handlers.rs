@@ -36,8 +36,12 @@ impl Failures {
 
     /// A handler returned an error.
     pub(super) fn note_error(&self, what: &str, error: &str) {
-        self.0.errors.set(self.0.errors.get() + 1);
+        self.count_error();
         tracing::error!(what, error, "a handler failed");
+    }
+
+    fn count_error(&self) {
+        self.0.errors.set(self.0.errors.get() + 1);
     }
 
     pub(super) fn note_panic(&self, what: &str, panic: &(dyn Any + Send)) {
@@ -61,11 +65,22 @@ pub(super) fn run_with<T: 'static>(
     begin: impl FnOnce() -> Work,
     wait: impl FnOnce() -> T,
 ) {
+    run_bounded(failures, what, begin, || Some(wait()));
+}
+
+/// The same where only so many may wait: one for which `enter` has no place ends where it would, and counts as one that failed.
+pub(super) fn run_bounded<T: 'static>(
+    failures: &Failures,
+    what: &str,
+    begin: impl FnOnce() -> Work,
+    enter: impl FnOnce() -> Option<T>,
+) {
     match catch_unwind(AssertUnwindSafe(begin)) {
         Ok(work) => {
             let mut guarded = guarded(failures, work);
             if Pin::new(&mut guarded).poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-                let kept = wait();
+                // Whoever has no place has told the log.
+                let Some(kept) = enter() else { return failures.count_error() };
                 tokio::task::spawn_local(async move {
                     guarded.await;
                     drop(kept);

@@ -18,7 +18,7 @@
 //! - Names are Socket.IO's: `to`, `except`, `local`, `volatile`, `timeout`, `emit`, `emit_with_ack`, `fetch_sockets`,
 //!   `sockets_join`, `sockets_leave`, `disconnect_sockets`, `server_side_emit`.
 //! - What a client can make grow is bounded: [`MAX_ROOMS_PER_SOCKET`], [`MAX_ROOM_NAME_BYTES`],
-//!   [`MAX_WAITING_HANDLERS`], [`MAX_WAITING_PAYLOADS`], [`MAX_CHILD_NAMESPACES`], [`MAX_CHILD_NAME_BYTES`],
+//!   [`MAX_WAITING_HANDLERS`], [`MAX_WAITING_HEARERS`], [`MAX_WAITING_PAYLOADS`], [`MAX_CHILD_NAMESPACES`], [`MAX_CHILD_NAME_BYTES`],
 //!   [`MAX_NAMESPACES_PER_SESSION`].
 //!
 //! # An application
@@ -99,6 +99,7 @@ pub use http_hooks::Refusal;
 pub(crate) use lifecycle::Leading;
 pub use namespaced::{Namespaced, ServerEmitError};
 pub use namespaces::{MAX_CHILD_NAME_BYTES, MAX_CHILD_NAMESPACES, MAX_NAMESPACES_PER_SESSION};
+pub use outgoing::MAX_WAITING_HEARERS;
 pub use parents::Verdict;
 pub use remote_socket::RemoteSocket;
 pub use room_events::Room;

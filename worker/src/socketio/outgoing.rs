@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Io, Socket, call::OutgoingCall, membership::call_alone, namespaces::Nsp};
+use super::{Io, Rejection, Socket, call::OutgoingCall, handler::Work, handlers, namespaces::Nsp};
 use crate::{
     adapter::envelope::Names,
     protocol::{
@@ -12,7 +12,31 @@ use crate::{
     },
 };
 
+/// How many handlers that hear what is sent, or of rooms, can wait at once in a worker. Nobody waits for them, and each broadcast
+/// calls one for each client: so they are not to pile up.
+pub const MAX_WAITING_HEARERS: usize = 10_000;
+
+/// How much the events that they hear of can keep in memory.
+pub(super) const MAX_WAITING_HEARER_BYTES: usize = 64 << 20;
+
 impl Io {
+    /// Calls a handler of rooms, or of what is sent, which keeps so many `bytes` for as long as it waits. One too many that waits
+    /// ends there.
+    pub(super) fn call_hearer(
+        &self,
+        what: &'static str,
+        bytes: usize,
+        handler: impl FnOnce() -> Result<Work, Rejection>,
+    ) {
+        let begin = || {
+            handler().unwrap_or_else(|Rejection(error)| {
+                self.0.failures.note_error(what, &error);
+                Box::pin(std::future::ready(()))
+            })
+        };
+        handlers::run_bounded(&self.0.failures, what, begin, || self.0.hearers.enter(bytes));
+    }
+
     /// Whether somebody wants to hear what is sent in a namespace.
     pub(super) fn hears_outgoing(&self, nsp: &Rc<Nsp>) -> bool {
         nsp.handlers().is_some_and(|handlers| !handlers.any_outgoing.is_empty())
@@ -21,7 +45,8 @@ impl Io {
     /// An event is about to be sent to one socket.
     pub(super) fn tell_outgoing(&self, socket: &Socket, event: &Data) {
         for handler in socket.namespace.handlers().iter().flat_map(|handlers| &handlers.any_outgoing) {
-            call_alone(self, "any outgoing event", || handler(&OutgoingCall { socket, data: event }));
+            let call = || handler(&OutgoingCall { socket, data: event });
+            self.call_hearer("any outgoing event", event.bytes(), call);
         }
     }
 

@@ -7,7 +7,6 @@ use super::{
     FromCall, Io, Rejection, Socket, SocketId,
     call::{RoomCall, RoomMemberCall},
     handler::Erased,
-    membership::call_alone,
     namespaces::Nsp,
 };
 
@@ -83,7 +82,7 @@ impl Io {
 
     fn tell_room(&self, what: &'static str, handlers: &[Erased<OnRoom>], room: &str) {
         for handler in handlers {
-            call_alone(self, what, || handler(&RoomCall { io: self, room }));
+            self.call_hearer(what, room.len(), || handler(&RoomCall { io: self, room }));
         }
     }
 
@@ -100,7 +99,7 @@ impl Io {
         }
         let socket = Socket { io: self.clone(), namespace: nsp.clone(), id };
         for handler in handlers {
-            call_alone(self, what, || handler(&RoomMemberCall { socket: &socket, room }));
+            self.call_hearer(what, room.len(), || handler(&RoomMemberCall { socket: &socket, room }));
         }
     }
 }

@@ -25,6 +25,7 @@ use super::{
     heard::Heard,
     joining::Joining,
     namespaces::{Namespaces, Nsp, subscribe},
+    outgoing::{MAX_WAITING_HEARER_BYTES, MAX_WAITING_HEARERS},
     packets::Held,
     parents::Parent,
     pending::Pending,
@@ -72,6 +73,8 @@ pub(super) struct Inner {
     pub(super) passing: Rc<Bound>,
     /// Events of other servers whose handlers wait for something.
     pub(super) server_events: Rc<Bound>,
+    /// Handlers that hear of rooms or of what is sent, and wait for something.
+    pub(super) hearers: Rc<Bound>,
 }
 
 #[derive(Default)]
@@ -161,6 +164,11 @@ impl Inner {
             heard: RefCell::default(),
             passing: Bound::new("broadcasts of other servers wait for answers", MAX_PASSED_REQUESTS, usize::MAX),
             server_events: Bound::new("events of other servers wait", MAX_SERVER_EVENTS, MAX_SERVER_EVENT_BYTES),
+            hearers: Bound::new(
+                "handlers of rooms and of outgoing events wait",
+                MAX_WAITING_HEARERS,
+                MAX_WAITING_HEARER_BYTES,
+            ),
         }
     }
 

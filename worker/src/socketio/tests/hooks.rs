@@ -6,7 +6,7 @@ use super::{Cluster, run};
 use crate::{
     bus::Routing,
     protocol::{Binary, Data},
-    socketio::{App, Args, EventName, Io, Room, Socket, State},
+    socketio::{App, Args, EventName, Io, MAX_WAITING_HEARERS, Room, Socket, State},
 };
 
 type Log = Rc<RefCell<Vec<String>>>;
@@ -129,4 +129,33 @@ fn what_is_sent_is_heard_once_for_each_client_on_its_worker() {
             assert_eq!((a.received().len(), b.received().len()), (2, 4));
         });
     }
+}
+
+#[test]
+fn handlers_of_what_is_sent_do_not_pile_up_and_those_that_do_not_wait_are_always_called() {
+    run(|| async {
+        let log = Log::default();
+        let cluster = Cluster::new(Routing::Exact, 1, || {
+            App::new().state(log.clone()).namespace("/", |namespace| {
+                namespace.on_any_outgoing(async |socket: Socket, log: State<Log>| {
+                    note(&log, socket.io(), "begins".to_owned());
+                    if socket.data::<bool>() {
+                        std::future::pending::<()>().await;
+                    }
+                })
+            })
+        });
+        let (client, id) = cluster.client(0);
+        let socket = cluster.workers[0].socket(&id);
+        socket.set_data(true).unwrap();
+        for _ in 0..MAX_WAITING_HEARERS + 5 {
+            socket.volatile().emit("event", ()).unwrap();
+        }
+        assert_eq!(log.take().len(), MAX_WAITING_HEARERS + 5);
+        assert_eq!(cluster.workers[0].stats().counters.handler_errors, 5);
+        socket.set_data(false).unwrap();
+        socket.emit("event", ()).unwrap();
+        assert_eq!((log.take().len(), client.is_open()), (1, true));
+        assert_eq!(cluster.workers[0].stats().counters.handler_errors, 5);
+    });
 }
