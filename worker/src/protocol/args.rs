@@ -68,6 +68,11 @@ pub(super) fn encode_event(name: &str, args: &(impl Serialize + ?Sized)) -> Resu
     if is_reserved_event(name) {
         return Err(EncodeError::ReservedEvent(name.to_owned()));
     }
+    encode_named(name, args)
+}
+
+/// Whatever the name.
+pub(super) fn encode_named(name: &str, args: &(impl Serialize + ?Sized)) -> Result<Data, EncodeError> {
     let mut head = String::with_capacity(128);
     head.push('[');
     json_write::push_string(&mut head, name);

@@ -126,6 +126,14 @@ impl Data {
         args::encode_event(name, args)
     }
 
+    /// An event for other servers, in the same way. Which names are reserved there is the adapter's matter.
+    ///
+    /// # Errors
+    /// Where a value has no JSON form, or there are too many attachments.
+    pub fn server_event(name: &str, args: &(impl Serialize + ?Sized)) -> Result<Self, EncodeError> {
+        args::encode_named(name, args)
+    }
+
     /// The arguments of an ack, in the same way.
     ///
     /// ```

@@ -114,7 +114,7 @@ impl<'a> Namespaced<'a> {
     /// # Errors
     /// Where a value has no JSON form, or the name may not be sent.
     pub fn server_side_emit(&self, event: &str, args: impl Serialize) -> Result<(), ServerEmitError> {
-        let data = Data::event(event, &args)?;
+        let data = Data::server_event(event, &args)?;
         Ok(self.io.tell_servers(&self.namespace, data)?)
     }
 
@@ -138,7 +138,7 @@ impl<'a> Namespaced<'a> {
         event: &str,
         args: impl Serialize,
     ) -> Result<Answers<Option<Data>>, RequestError<Option<Data>>> {
-        let data = Data::event(event, &args)?;
+        let data = Data::server_event(event, &args)?;
         self.io.ask_servers(&self.namespace, data, self.within).await
     }
 }

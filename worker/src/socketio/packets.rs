@@ -74,7 +74,7 @@ async fn ask(event: Event) {
     let io = socket.io.clone();
     let Some(handlers) = socket.namespace.handlers() else { return };
     for middleware in &handlers.packets {
-        // It may have gone meanwhile: then, as in Node, nothing of it is handled any more.
+        // It may have gone meanwhile: then nothing of it is handled any more, as in Node, which asks the others all the same.
         if !socket.is_connected() {
             return;
         }

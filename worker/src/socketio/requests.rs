@@ -350,16 +350,7 @@ fn header_map(request: &Handshake) -> Map<String, Value> {
     map
 }
 
-/// As Node has names that came more than once: with an array of their values.
+/// As Node has names that came more than once: with the last value.
 fn query_map(request: &Handshake) -> Map<String, Value> {
-    let mut map = Map::new();
-    for (name, value) in request.query_pairs() {
-        let value = Value::from(value.into_owned());
-        match map.get_mut(&*name) {
-            Some(Value::Array(values)) => values.push(value),
-            Some(before) => *before = Value::Array(vec![before.take(), value]),
-            None => drop(map.insert(name.into_owned(), value)),
-        }
-    }
-    map
+    request.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect()
 }

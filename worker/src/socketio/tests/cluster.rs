@@ -366,8 +366,11 @@ fn servers_tell_each_other_events_and_answer() {
             Err(RequestError::Timeout { partial, .. }) => assert_eq!((partial.answers.len(), partial.expected), (0, 2)),
             other => panic!("{other:?}"),
         }
-        for reserved in ["connection", "connect", "new_namespace"] {
+        for reserved in ["connection", "connect", "new_namespace", "error"] {
             assert!(namespace(0).server_side_emit(reserved, ()).is_err(), "{reserved}");
+        }
+        for reserved_towards_clients in ["disconnect", "disconnecting", "newListener"] {
+            assert!(namespace(0).server_side_emit(reserved_towards_clients, ()).is_ok(), "{reserved_towards_clients}");
         }
     });
 }
