@@ -4,6 +4,7 @@
 mod api;
 mod application;
 mod balancer;
+mod beside_node;
 mod chaos;
 mod chat;
 mod cli;
