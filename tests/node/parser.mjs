@@ -1,7 +1,7 @@
 // The official MessagePack parser beside the official default one, asked by a test.
 import msgpack from "socket.io-msgpack-parser";
 import * as json from "socket.io-parser";
-import { answer, unpacked } from "./lines.mjs";
+import { answer } from "./lines.mjs";
 
 const [packer, texter] = [new msgpack.Encoder(), new json.Encoder()];
 
@@ -90,6 +90,4 @@ answer({
       return null;
     }
   }),
-  // What the official server's own packets look like.
-  write: ({ packets }) => packets.map((packet) => packer.encode(unpacked(packet))[0].toString("base64")),
 });

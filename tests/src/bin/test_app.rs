@@ -126,6 +126,10 @@ fn with_http_hooks(app: App) -> App {
         Some("no") => Err(Refusal::default()),
         Some("no \"you\"") => Err(Refusal::new("not \"you\", caf\u{e9}")),
         Some("panic") => panic!("as asked for"),
+        Some("long") => {
+            tokio::time::sleep(Duration::from_secs(40)).await;
+            Ok(())
+        }
         Some("wait") => {
             tokio::time::sleep(Duration::from_millis(50)).await;
             Err(Refusal::new(format!("{} waited", request.query("transport").unwrap())))

@@ -1,9 +1,14 @@
 //! Clients with the official MessagePack parser; and our form of packets beside the official one, value by value.
 
+use std::net::SocketAddr;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use fastrand::Rng;
-use roomd_tests::{Cluster, Node};
+use roomd_tests::{
+    Cluster, Node, eventually,
+    http::{Connection, HANDSHAKE, polling, sid},
+};
 use roomd_worker::protocol::{Data, PacketType, Parser, assembly::Complete, msgpack::packet};
 use serde_json::{Map, Value, json};
 
@@ -21,6 +26,45 @@ fn clients_with_the_messagepack_parser_get_what_all_clients_expect() {
         assert_eq!(report["held"], json!(EXPECTATIONS), "{transport}");
     }
     assert!(!cluster.log().contains("panicked"));
+}
+
+/// What a server answers a client that joins the main namespace and one that is not there, with a sid of one letter.
+fn said_by(server: SocketAddr) -> Vec<Vec<u8>> {
+    let mut client = Connection::open(server);
+    let target = polling(&sid(&client.get(HANDSHAKE)));
+    for nsp in ["/", "/nowhere"] {
+        let join = Parser::Msgpack.packet(PacketType::Connect, nsp, None, None);
+        let join = STANDARD.encode(join.parts().next().unwrap().payload);
+        assert_eq!(client.post(&target, &format!("b{join}")).status, 200);
+    }
+    let mut said: Vec<Vec<u8>> = Vec::new();
+    eventually("two packets", || {
+        let answer = client.get(&target).body;
+        said.extend(answer.split('\x1e').filter_map(|packet| STANDARD.decode(packet.strip_prefix('b')?).ok()));
+        // Not what the application emits.
+        said.retain(|packet| packet::decode(&packet.clone().into()).unwrap().kind != PacketType::Event);
+        (said.len() == 2).then_some(())
+    });
+    let joined = packet::decode(&said[0].clone().into()).unwrap();
+    let data: Value = joined.data.unwrap().decode().unwrap();
+    let sid = data["sid"].as_str().unwrap().as_bytes();
+    let at = said[0].windows(sid.len()).position(|window| window == sid).unwrap();
+    said[0].splice(at - 1..at + sid.len(), *b"\xa1s");
+    said
+}
+
+#[test]
+fn who_joins_or_cannot_is_told_what_the_official_server_says() {
+    let cluster = Cluster::build(1).program("test_app").config("[socketio]\nparser = \"msgpack\"\n").start();
+    let mut server = Node::start("server.mjs", &["", &json!({"parser": "msgpack"}).to_string()]);
+    let port = server.line()["port"].as_u64().unwrap() as u16;
+    let official = said_by(([127, 0, 0, 1], port).into());
+    let ours = said_by(cluster.address());
+    assert_eq!(ours[0], official[0], "byte for byte");
+    // Of an unknown namespace the official server names the namespace before the message, of all else behind it.
+    let read = |said: &Vec<u8>| packet::decode(&said.clone().into()).unwrap();
+    let (ours, theirs) = (read(&ours[1]), read(&official[1]));
+    assert_eq!(ours, theirs);
 }
 
 /// A JSON text as a value in which numbers are texts that show each digit of a float: that is what JavaScript has, and
@@ -144,6 +188,47 @@ fn the_official_decoder_reads_what_is_written_and_would_write_the_same() {
             assert!(bytes_of(&read[at]["packed"]) == message, "{what}: the bytes differ");
         }
     }
+}
+
+#[test]
+fn extensions_are_read_as_the_official_decoder_reads_them() {
+    let mut node = Node::start("parser.mjs", &[]);
+    let payload: Vec<u8> = (1..=17).collect();
+    let mut messages: Vec<Bytes> = Vec::new();
+    // Not -1, which is a case of its own.
+    for kind in [0, 1, 5, 127, 128, 254] {
+        let mut add = |head: &[u8], len: usize| {
+            let packet = [b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92\xa1e", head, &[kind], &payload[..len]];
+            messages.push(packet.concat().into());
+        };
+        for (tag, len) in [(0xd4, 1), (0xd5, 2), (0xd6, 4), (0xd7, 8), (0xd8, 16)] {
+            add(&[tag], len);
+        }
+        for len in [0, 1, 4, 8, 12, 16] {
+            add(&[0xc7, len as u8], len);
+            add(&[0xc8, 0, len as u8], len);
+            add(&[0xc9, 0, 0, 0, len as u8], len);
+        }
+    }
+    let asked: Vec<_> = messages.iter().map(|message| STANDARD.encode(message)).collect();
+    let read = node.ask(json!({"do": "read", "messages": asked}));
+    for (message, theirs) in messages.iter().zip(read.as_array().unwrap()) {
+        match packet::decode(message) {
+            Ok(packet) => assert_same(&packet, &theirs["text"], &format!("{message:?}")),
+            Err(error) => assert_eq!(*theirs, Value::Null, "{message:?}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn timestamps_of_other_libraries_are_dates_which_the_official_decoder_does_not_know() {
+    let timestamp = b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92\xa1e\xd6\xff\x65\x53\xf1\x00";
+    let packet = packet::decode(&Bytes::from_static(timestamp)).unwrap();
+    assert_eq!(packet.data.unwrap().json(), r#"["e","2023-11-14T22:13:20.000Z"]"#);
+    let mut node = Node::start("parser.mjs", &[]);
+    let read = node.ask(json!({"do": "read", "messages": [STANDARD.encode(timestamp)]}));
+    let theirs = r#"51-["e",[-1,{"_placeholder":true,"num":0}]]"#;
+    assert_eq!(read[0]["text"][0], theirs, "see the differences in docs/from-node.md");
 }
 
 #[test]

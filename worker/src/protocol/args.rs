@@ -39,9 +39,9 @@ pub enum EncodeError {
     /// Arrays and objects nest too deep.
     #[error("send arguments")]
     Depth(#[from] JsonError),
-    /// More byte strings than a client accepts in one packet.
-    #[error("send more than {MAX_ATTACHMENTS} byte strings in one packet, which clients refuse")]
-    TooManyAttachments,
+    /// More byte strings than one packet may have, see [`Parser::max_attachments`](super::Parser::max_attachments).
+    #[error("send more than {0} byte strings in one packet")]
+    TooManyAttachments(usize),
     /// An object that looks like the placeholder of an attachment, beside real ones: a client would be misled.
     #[error("send an object with the key `_placeholder` beside byte strings")]
     FakePlaceholder,
@@ -64,32 +64,40 @@ pub enum EncodeError {
 #[error("read the arguments")]
 pub struct DecodeError(#[from] serde_json::Error);
 
-pub(super) fn encode_event(name: &str, args: &(impl Serialize + ?Sized)) -> Result<Data, EncodeError> {
+pub(super) fn encode_event(
+    name: &str,
+    args: &(impl Serialize + ?Sized),
+    max_attachments: usize,
+) -> Result<Data, EncodeError> {
     if is_reserved_event(name) {
         return Err(EncodeError::ReservedEvent(name.to_owned()));
     }
-    encode_named(name, args)
+    encode_named(name, args, max_attachments)
 }
 
 /// Whatever the name.
-pub(super) fn encode_named(name: &str, args: &(impl Serialize + ?Sized)) -> Result<Data, EncodeError> {
+pub(super) fn encode_named(
+    name: &str,
+    args: &(impl Serialize + ?Sized),
+    max_attachments: usize,
+) -> Result<Data, EncodeError> {
     let mut head = String::with_capacity(128);
     head.push('[');
     json_write::push_string(&mut head, name);
-    encode(args, head)
+    encode(args, head, max_attachments)
 }
 
-pub(super) fn encode_args(args: &(impl Serialize + ?Sized)) -> Result<Data, EncodeError> {
-    encode(args, String::new())
+pub(super) fn encode_args(args: &(impl Serialize + ?Sized), max_attachments: usize) -> Result<Data, EncodeError> {
+    encode(args, String::new(), max_attachments)
 }
 
 pub(super) fn encode_value(value: &(impl Serialize + ?Sized)) -> Result<Data, EncodeError> {
     let (json, attachments) = binary::collecting(|| serde_json::to_string(value));
-    finish(json?, attachments)
+    finish(json?, attachments, MAX_ATTACHMENTS)
 }
 
 /// Writes the arguments behind `head`, which is an array begun with its first element, or nothing.
-fn encode(args: &(impl Serialize + ?Sized), head: String) -> Result<Data, EncodeError> {
+fn encode(args: &(impl Serialize + ?Sized), head: String, max_attachments: usize) -> Result<Data, EncodeError> {
     let mut text = head.into_bytes();
     let start = text.len();
     let shape = shape_of(args);
@@ -114,12 +122,12 @@ fn encode(args: &(impl Serialize + ?Sized), head: String) -> Result<Data, Encode
         Shape::Tuple => text[start] = b',',
     }
     let text = String::from_utf8(text).map_err(ser::Error::custom).map_err(EncodeError::Json)?;
-    finish(text, attachments)
+    finish(text, attachments, max_attachments)
 }
 
-fn finish(json: String, attachments: Vec<Bytes>) -> Result<Data, EncodeError> {
-    if attachments.len() > MAX_ATTACHMENTS {
-        return Err(EncodeError::TooManyAttachments);
+fn finish(json: String, attachments: Vec<Bytes>, max_attachments: usize) -> Result<Data, EncodeError> {
+    if attachments.len() > max_attachments {
+        return Err(EncodeError::TooManyAttachments(max_attachments));
     }
     if attachments.is_empty() {
         json::validate(&json)?;
@@ -427,7 +435,7 @@ mod tests {
     #[test]
     fn what_would_harm_a_client_is_not_encoded() {
         let eleven: Vec<Binary> = vec![Binary::default(); MAX_ATTACHMENTS + 1];
-        assert!(matches!(Data::event("e", &eleven), Err(EncodeError::TooManyAttachments)));
+        assert!(matches!(Data::event("e", &eleven), Err(EncodeError::TooManyAttachments(MAX_ATTACHMENTS))));
         assert!(matches!(Data::event("disconnect", &()), Err(EncodeError::ReservedEvent(_))));
         let fake = json!({"_placeholder": true, "num": 0});
         assert!(Data::event("e", &fake).is_ok());

@@ -16,6 +16,10 @@ use super::{
 /// Most attachments of a packet: the official parser refuses more since its version 4.2.6, on both sides.
 pub const MAX_ATTACHMENTS: usize = 10;
 
+/// Most byte strings of a packet in MessagePack, whose official parser knows no limit. Each costs some 64 bytes here, whatever
+/// its length, where a message may have one in each two bytes.
+pub const MAX_BYTE_STRINGS: usize = 4096;
+
 /// JSON text, and the byte strings that its placeholders (`{"_placeholder":true,"num":k}`) stand for.
 ///
 /// For an event it is the array of name and arguments, for an ack the array of arguments. The text is valid, not too
@@ -104,7 +108,7 @@ impl Data {
     }
 
     /// An event: its name and arguments. A tuple gives several arguments, `()` none, everything else is one. An array of fixed
-    /// length is a tuple to serde; a slice or `Vec` is not.
+    /// length is a tuple to serde; a slice or `Vec` is not. For the default parser: another may take more byte strings.
     ///
     /// ```
     /// # use roomd_worker::socketio::*;
@@ -123,7 +127,7 @@ impl Data {
     /// # Errors
     /// Where a value has no JSON form, there are too many attachments, or the name is reserved.
     pub fn event(name: &str, args: &(impl Serialize + ?Sized)) -> Result<Self, EncodeError> {
-        args::encode_event(name, args)
+        args::encode_event(name, args, MAX_ATTACHMENTS)
     }
 
     /// An event for other servers, in the same way. Which names are reserved there is the adapter's matter.
@@ -131,7 +135,7 @@ impl Data {
     /// # Errors
     /// Where a value has no JSON form, or there are too many attachments.
     pub fn server_event(name: &str, args: &(impl Serialize + ?Sized)) -> Result<Self, EncodeError> {
-        args::encode_named(name, args)
+        args::encode_named(name, args, MAX_ATTACHMENTS)
     }
 
     /// The arguments of an ack, in the same way.
@@ -149,7 +153,7 @@ impl Data {
     /// # Errors
     /// Where a value has no JSON form, or there are too many attachments.
     pub fn ack(args: &(impl Serialize + ?Sized)) -> Result<Self, EncodeError> {
-        args::encode_args(args)
+        args::encode_args(args, MAX_ATTACHMENTS)
     }
 
     /// One value as it is.

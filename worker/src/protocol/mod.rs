@@ -47,7 +47,7 @@ mod socket_packet;
 
 pub use args::{DecodeError, EncodeError};
 pub use binary::Binary;
-pub use data::{Data, DataError, MAX_ATTACHMENTS};
+pub use data::{Data, DataError, MAX_ATTACHMENTS, MAX_BYTE_STRINGS};
 pub use encoded::{Encoded, Part};
 pub use json::{JsonError, MAX_DEPTH};
 pub use parser::Parser;

@@ -1,8 +1,13 @@
 //! Which form packets have for clients. Not negotiated: a server and all its clients use the same.
 
 use roomd_wire::ParserConfig;
+use serde::Serialize;
 
-use super::{Data, Encoded, PacketType, msgpack};
+use super::{
+    Data, Encoded, MAX_ATTACHMENTS, MAX_BYTE_STRINGS, PacketType,
+    args::{self, EncodeError},
+    msgpack,
+};
 
 /// A form of packets, as the option `parser` of the official programs chooses it. Nothing above it depends on which it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,6 +29,30 @@ impl From<ParserConfig> for Parser {
 }
 
 impl Parser {
+    /// How many byte strings a packet may have.
+    pub const fn max_attachments(self) -> usize {
+        match self {
+            Parser::Json => MAX_ATTACHMENTS,
+            Parser::Msgpack => MAX_BYTE_STRINGS,
+        }
+    }
+
+    /// An event's name and arguments, as [`Data::event`] takes them.
+    ///
+    /// # Errors
+    /// Where a value has no JSON form, there are too many byte strings, or the name is reserved.
+    pub fn event_data(self, name: &str, args: &(impl Serialize + ?Sized)) -> Result<Data, EncodeError> {
+        args::encode_event(name, args, self.max_attachments())
+    }
+
+    /// The arguments of an ack, as [`Data::ack`] takes them.
+    ///
+    /// # Errors
+    /// Where a value has no JSON form, or there are too many byte strings.
+    pub fn ack_data(self, args: &(impl Serialize + ?Sized)) -> Result<Data, EncodeError> {
+        args::encode_args(args, self.max_attachments())
+    }
+
     /// A packet from its pieces. Only events and acks may have attachments.
     pub fn packet(self, kind: PacketType, nsp: &str, id: Option<u64>, data: Option<&Data>) -> Encoded {
         match self {

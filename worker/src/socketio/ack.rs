@@ -148,7 +148,8 @@ impl Ack {
     /// Where a value has no JSON form.
     pub fn send(self, args: impl Serialize) -> Result<(), EncodeError> {
         if self.is_wanted() {
-            self.send_data(&Data::ack(&args)?);
+            let data = self.io.0.parser.ack_data(&args)?;
+            self.send_data(&data);
         }
         Ok(())
     }

@@ -172,7 +172,7 @@ impl<'a> Broadcast<'a> {
     /// # Errors
     /// Where a value has no JSON form.
     pub fn emit(&self, event: &str, args: impl Serialize) -> Result<(), EncodeError> {
-        self.emit_data(&Data::event(event, &args)?);
+        self.emit_data(&self.io.0.parser.event_data(event, &args)?);
         Ok(())
     }
 
@@ -214,7 +214,7 @@ impl<'a> Broadcast<'a> {
         event: &str,
         args: impl Serialize,
     ) -> Result<Answers<Option<Data>>, RequestError<Option<Data>>> {
-        let data = Data::event(event, &args)?;
+        let data = self.io.0.parser.event_data(event, &args)?;
         let within = self.within.unwrap_or(REQUESTS_TIMEOUT);
         self.io.broadcast_with_ack(&self.namespace, self.selector(), self.flags, self.local, data, within).await
     }

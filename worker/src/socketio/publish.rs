@@ -104,7 +104,9 @@ impl Io {
         }
         match codec::Broadcast::decode(message) {
             Ok(broadcast) if broadcast.packet.nsp == *nsp.name => {
-                let Some(packet) = broadcast.packet.into_event() else { return count(&self.0.counters.bus_malformed) };
+                let Some(packet) = broadcast.packet.into_event(self.0.parser) else {
+                    return count(&self.0.counters.bus_malformed);
+                };
                 let Some((rooms, except)) = names(&broadcast.target) else { return };
                 let packet = packet.encode(self.0.parser, None).compress(broadcast.flags.may_compress());
                 self.deliver(nsp, &rooms, &except, broadcast.flags.volatile, &packet);

@@ -101,7 +101,7 @@ impl Io {
             }
             RequestBody::Fetch { target } => respond(ResponseBody::Sockets(self.fetch_here(nsp, &target))),
             RequestBody::ServerSideEmit { data } => self.server_event(nsp, request_id, &data),
-            RequestBody::Broadcast { packet, target, flags } => match packet.into_event() {
+            RequestBody::Broadcast { packet, target, flags } => match packet.into_event(self.0.parser) {
                 Some(packet) => self.broadcast_for_another(nsp, request_id, &packet, &target, flags),
                 None => count(&self.0.counters.bus_malformed),
             },

@@ -157,7 +157,8 @@ impl<'a> ToSocket<'a> {
     /// # Errors
     /// Where a value has no JSON form.
     pub fn emit(self, event: &str, args: impl Serialize) -> Result<(), EncodeError> {
-        self.emit_data(&Data::event(event, &args)?);
+        let data = self.socket.io.0.parser.event_data(event, &args)?;
+        self.emit_data(&data);
         Ok(())
     }
 
@@ -195,7 +196,7 @@ impl<'a> ToSocket<'a> {
     /// # Errors
     /// See [`AckError`].
     pub async fn emit_with_ack(self, event: &str, args: impl Serialize) -> Result<Data, AckError> {
-        let data = Data::event(event, &args)?;
+        let data = self.socket.io.0.parser.event_data(event, &args)?;
         let Socket { io, namespace, id } = self.socket;
         let (question, answer) = {
             let state = &mut *io.0.state.borrow_mut();

@@ -17,7 +17,7 @@ pub fn broadcast(bytes: &[u8]) {
     assert_eq!(sender(&message).unwrap_or_default(), broadcast.uid);
     let _ = broadcast.packet.encode(Parser::Json, Some(u64::MAX));
     let _ = broadcast.packet.encode(Parser::Msgpack, None);
-    let Some(packet) = broadcast.packet.clone().into_event() else { return };
+    let Some(packet) = broadcast.packet.clone().into_event(Parser::Msgpack) else { return };
     let data = packet.data.as_ref().unwrap();
     let Ok(again) = encode_broadcast(&broadcast.uid, &packet.nsp, data, &broadcast.target, broadcast.flags) else {
         return;

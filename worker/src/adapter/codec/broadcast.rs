@@ -178,9 +178,12 @@ impl Packet {
     }
 
     /// The event that it is, without an ack id of its own. `None` for every other kind, which the official server passes on:
-    /// a client would take it for its own server's word and believe that it is connected anew, refused or disconnected.
-    pub fn into_event(self) -> Option<Self> {
-        (self.kind == PacketType::Event).then_some(Self { id: None, ..self })
+    /// a client would take it for its own server's word and believe that it is connected anew, refused or disconnected. Nor for
+    /// one with more bytes than clients with this parser take: they would close the connection.
+    pub fn into_event(self, parser: Parser) -> Option<Self> {
+        let byte_strings = self.data.as_ref().map_or(0, |data| data.attachments().len());
+        let fits = self.kind == PacketType::Event && byte_strings <= parser.max_attachments();
+        fits.then_some(Self { id: None, ..self })
     }
 
     /// The packet as clients with this parser get it, with this ack id if answers are wanted.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{error::read_message, *};
 use crate::{
     protocol::{
-        Data, Encoded, PacketType, Parser, SocketPacket, engine_packet,
+        Data, Encoded, MAX_ATTACHMENTS, MAX_BYTE_STRINGS, PacketType, Parser, SocketPacket, engine_packet,
         msgpack::{Writer, from_json},
     },
     seeds,
@@ -285,8 +285,20 @@ fn depth_and_counts_are_bounded() {
     message.extend_from_slice(b"\x82\xa4type\x02\xa4data\x91\xa1e\x81\xa5rooms");
     message.extend_from_slice(&many);
     assert!(matches!(Broadcast::decode(&message.into()), Err(ReadError::TooMuch("rooms"))));
-    let bins = [&[0x9b][..], &[0xc4, 0].repeat(11)].concat();
+    let count = MAX_BYTE_STRINGS + 1;
+    let bins = [&[0xdc][..], &(count as u16).to_be_bytes(), &[0xc4, 0].repeat(count)].concat();
     assert!(matches!(read_message(&bins.into()), Err(ReadError::TooMuch("byte strings"))));
+}
+
+#[test]
+fn clients_with_the_default_parser_get_no_more_bytes_than_they_take() {
+    for (count, fits) in [(MAX_ATTACHMENTS, true), (MAX_ATTACHMENTS + 1, false)] {
+        let head = [b"\x93\xa1u\x82\xa4type\x02\xa4data", &[0x91 + count as u8][..], b"\xa1e"].concat();
+        let message = [head, b"\xc4\x01x".repeat(count), b"\x80".to_vec()].concat();
+        let packet = Broadcast::decode(&message.into()).unwrap().packet;
+        assert_eq!(packet.clone().into_event(Parser::Json).is_some(), fits, "{count}");
+        assert!(packet.into_event(Parser::Msgpack).is_some());
+    }
 }
 
 #[test]

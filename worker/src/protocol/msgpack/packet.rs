@@ -3,8 +3,8 @@
 //! A packet is one binary message: a map with `type`, `nsp`, and, where there is some, `data` and `id`. Bytes stand in it as
 //! they are. What comes is checked as the official decoder does. Where we differ, on purpose: an event with a reserved name,
 //! with which a client could call a Node server's own listeners, is heard by nobody; an ack id is not negative; values nest
-//! as deep, and there may be as many byte strings, as with the default parser. An object that claims to be a placeholder is
-//! refused beside bytes.
+//! as deep as with the default parser, and there are at most [`MAX_BYTE_STRINGS`](crate::protocol::MAX_BYTE_STRINGS). An
+//! object that claims to be a placeholder is refused beside bytes.
 
 use bytes::Bytes;
 
@@ -195,7 +195,7 @@ fn written(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::protocol::Parser;
+    use crate::protocol::{MAX_BYTE_STRINGS, Parser};
 
     /// The message in an encoded packet.
     fn message(encoded: &Encoded) -> Bytes {
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn what_the_official_server_says_is_said_byte_for_byte() {
-        // As captured from socket.io 4.8 with socket.io-msgpack-parser 3.0.
+        // As the end-to-end test of those who join has it from a running server.
         let connect = b"\x83\xa4type\x00\xa4data\x82\xa3sid\xa1s\xa3pid\xd4\0\0\xa3nsp\xa1/";
         assert_eq!(message(&super::connect("/", "s")), &connect[..]);
         let error = b"\x83\xa4type\x04\xa4data\x82\xa7message\xa2no\xa4data\x81\xa1c\x01\xa3nsp\xa2/x";
@@ -306,7 +306,10 @@ mod tests {
         assert!(decode(&event(b"\x92\xa1e\xc6\xff\xff\xff\xff")).is_err());
         let fake = b"\x93\xa1e\x82\xac_placeholder\xc3\xa3num\x00\xc4\x00";
         assert!(decode(&event(fake)).is_err());
-        let many = [&b"\x9d\xa1e"[..], &b"\xc4\x00".repeat(12)].concat();
-        assert!(decode(&event(&many)).is_err());
+        for (count, fits) in [(MAX_BYTE_STRINGS, true), (MAX_BYTE_STRINGS + 1, false)] {
+            let head = [&b"\xdc"[..], &(count as u16 + 1).to_be_bytes(), b"\xa1e"].concat();
+            let many = [head, b"\xc4\x00".repeat(count)].concat();
+            assert_eq!(decode(&event(&many)).is_ok(), fits, "{count}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Reader, Token, Unreadable};
 use crate::protocol::{
-    Data, MAX_ATTACHMENTS, MAX_DEPTH, date,
+    Data, MAX_BYTE_STRINGS, MAX_DEPTH, date,
     json_write::{push_number, push_string},
 };
 
@@ -76,7 +76,7 @@ impl JsonWriter<'_, '_> {
 
     fn attachment(&mut self, range: Range<usize>, depth: usize) -> Result<(), Unreadable> {
         deeper(depth)?;
-        if self.attachments.len() == MAX_ATTACHMENTS {
+        if self.attachments.len() == MAX_BYTE_STRINGS {
             return Err(Unreadable::TooMuch("byte strings"));
         }
         self.json.push_str(&format!("{{\"_placeholder\":true,\"num\":{}}}", self.attachments.len()));

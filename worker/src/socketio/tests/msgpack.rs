@@ -4,15 +4,23 @@ use roomd_wire::ParserConfig;
 
 use super::*;
 use crate::{
-    protocol::{Data, PacketType, Parser, assembly::Complete, msgpack},
+    protocol::{Binary, Data, PacketType, Parser, assembly::Complete, msgpack},
     socketio::{Ack, Args},
 };
 
 fn cluster(routing: Routing, workers: u16) -> Cluster {
     let config = SocketIoConfig { parser: ParserConfig::Msgpack, ..SocketIoConfig::default() };
     Cluster::with(&config, routing, workers, || {
-        App::new()
-            .namespace("/", |namespace| namespace.on("echo", async |Args(said): Args<String>, ack: Ack| ack.send(said)))
+        App::new().namespace("/", |namespace| {
+            namespace.on("echo", async |Args(said): Args<String>, ack: Ack| ack.send(said)).on(
+                "bytes",
+                async |socket: Socket, Args(bytes): Args<Vec<Binary>>, ack: Ack| {
+                    socket.to(["room"]).emit("bytes", &bytes).unwrap();
+                    socket.emit("bytes", &bytes).unwrap();
+                    ack.send(bytes)
+                },
+            )
+        })
     })
 }
 
@@ -94,5 +102,22 @@ fn a_text_or_what_is_no_packet_ends_the_session() {
         client.send("0");
         cluster.settle().await;
         assert!(!client.is_open());
+    });
+}
+
+#[test]
+fn a_packet_has_more_byte_strings_than_with_the_default_parser() {
+    run(async || {
+        let cluster = cluster(Routing::Exact, 1);
+        let client = cluster.workers[0].session();
+        client.join_main();
+        let bytes = vec![Bytes::from_static(b"x"); 50];
+        let places: Vec<_> = (0..50).map(|num| format!("{{\"_placeholder\":true,\"num\":{num}}}")).collect();
+        let data = Data::new(format!("[\"bytes\",[{}]]", places.join(",")), bytes).unwrap();
+        client.send_binary(Parser::Msgpack.event("/", Some(0), &data).parts().next().unwrap().payload);
+        cluster.settle().await;
+        let packets = client.packets();
+        assert_eq!(packets.len(), 2);
+        assert!(packets.iter().all(|packet| packet.data.as_ref().is_some_and(|data| data.attachments().len() == 50)));
     });
 }
