@@ -15,6 +15,7 @@ mod differential;
 mod dynamic;
 mod emit;
 mod examples;
+mod hostile;
 mod msgpack;
 mod node_mix;
 mod page;

@@ -18,10 +18,12 @@ use super::{
     handshake::pack_handshake,
     http::{malformed, plain, success},
     server::Engine,
+    websocket::TURN,
 };
 use crate::protocol::{
     Encoded,
-    engine_packet::{CLOSE, NOOP, packets, payload_len, payload_text, push_encoded, push_text},
+    engine_packet::{CLOSE, NOOP, SEPARATOR, packets, payload_len, payload_text, push_encoded, push_text},
+    frames::MESSAGE_COST,
     queue::Queue,
     session::{Answer, Transport},
 };
@@ -154,14 +156,37 @@ pub(super) async fn post(
     let Some(body) = body else {
         return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, ResponseBody::chunked(Bytes::new())));
     };
-    for packet in packets(&payload_text(&body)) {
-        if !engine.incoming(key, packet) {
-            break;
-        }
-    }
+    take(engine, key, body).await;
     let mut response = success("text/html", "ok");
     engine.change_headers(response.headers_mut(), peer, head, false);
     Ok(response)
+}
+
+/// Takes the packets of a body. Where they are many, others have their turns meanwhile, and all are taken even if the client does not
+/// wait for the answer.
+async fn take(engine: &Engine, key: SessionKey, body: Vec<u8>) {
+    const MOST_AT_ONCE: usize = TURN / MESSAGE_COST;
+    if body.iter().filter(|byte| **byte == SEPARATOR).count() < MOST_AT_ONCE {
+        let _ = packets(&payload_text(&body)).all(|packet| engine.incoming(key, packet));
+        return;
+    }
+    let engine = engine.clone();
+    let taken = tokio::task::spawn_local(async move {
+        let text = payload_text(&body);
+        let mut turn = 0;
+        for packet in packets(&text) {
+            if !engine.incoming(key, packet) {
+                return;
+            }
+            turn += 1;
+            if turn == MOST_AT_ONCE {
+                turn = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    // A panic of the application's is its handler's, and caught there.
+    let _ = taken.await;
 }
 
 /// Why there is no body.

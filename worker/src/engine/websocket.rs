@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     ops::ControlFlow,
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll},
     time::Duration,
@@ -33,6 +33,8 @@ use crate::protocol::{
 const SCRATCH_BYTES: usize = 64 * 1024;
 /// How many reads one client gets before others have their turn.
 const READS: usize = 4;
+/// What of a client's messages is handled before others have their turn, in bytes (see [`Rules::left`]): some 250 small ones.
+pub(super) const TURN: usize = 1024 * 1024;
 /// How long a closed WebSocket may take to take the rest and to close its side.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -55,7 +57,8 @@ pub(super) async fn serve(engine: Engine, accepted: Accepted) {
     let Accepted { key, role, socket, read, rest } = accepted;
     let mut task = Task { engine, key, role, socket, read, reader: FrameReader::default(), peer_closed: None };
     if !rest.is_empty() && !task.socket.has_ended() {
-        task.take(&mut rest.to_vec());
+        let mut left = TURN;
+        task.take(&mut rest.to_vec(), &mut left);
     }
     drop(rest);
     if poll_fn(|cx| task.poll(cx)).await == End::Closing
@@ -99,9 +102,18 @@ impl Task {
         if self.socket.is_blocked() {
             self.write();
         }
+        let mut left = TURN;
+        if self.reader.is_paused() {
+            self.take(&mut [], &mut left);
+        }
         for _ in 0..READS {
             if self.socket.has_ended() {
                 return Poll::Ready(End::Closing);
+            }
+            if self.reader.is_paused() {
+                // Woken by itself it could have many turns before the worker looks at its sockets again.
+                let _pending = pin!(tokio::task::yield_now()).poll(cx);
+                return Poll::Pending;
             }
             let mut buffer = ReadBuf::new(scratch);
             match Pin::new(&mut self.read).poll_read(cx, &mut buffer) {
@@ -114,7 +126,7 @@ impl Task {
                 return Poll::Ready(End::Dead);
             }
             add(&self.engine.0.counters.bytes_in, bytes.len());
-            self.take(bytes);
+            self.take(bytes, &mut left);
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -131,14 +143,15 @@ impl Task {
         }
     }
 
-    /// Takes what came. What ends the WebSocket leaves a goodbye.
-    fn take(&mut self, bytes: &mut [u8]) {
+    /// Takes what came, as much as is `left` of the turn. What ends the WebSocket leaves a goodbye.
+    fn take(&mut self, bytes: &mut [u8], left: &mut usize) {
         let max = self.engine.max_payload();
         let mut reader = std::mem::take(&mut self.reader);
         let deflate = self.engine.0.deflate.as_ref().filter(|_| self.socket.deflates().is_some());
         let mut inflater = deflate.map(Deflate::take_inflater);
-        let mut rules = Rules { max, inflater: inflater.as_mut() };
+        let mut rules = Rules { max, left: *left, inflater: inflater.as_mut() };
         let result = reader.read(bytes, &mut rules, &mut |incoming| self.incoming(incoming));
+        *left = rules.left;
         self.reader = reader;
         if let (Some(deflate), Some(inflater)) = (&self.engine.0.deflate, inflater) {
             deflate.keep_inflater(inflater);

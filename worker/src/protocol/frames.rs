@@ -51,11 +51,18 @@ pub enum FrameError {
     Corrupt,
 }
 
+/// What a message costs of [`Rules::left`] besides its bytes, those of a decompressed one included. Much more than it takes to read
+/// one: it may open a namespace.
+pub const MESSAGE_COST: usize = 4096;
+
 /// By what rules a client's frames are read.
 #[derive(Debug)]
 pub struct Rules<'a> {
     /// The largest message in bytes.
     pub max: usize,
+    /// How much may still be handed on in this turn: what is used up is taken off, and nothing more is read at none. A few bytes
+    /// can be many messages, or large ones when decompressed, and others wait meanwhile.
+    pub left: usize,
     /// Decompresses messages, if that was agreed on with the client.
     pub inflater: Option<&'a mut Inflater>,
 }
@@ -63,8 +70,10 @@ pub struct Rules<'a> {
 /// Reads one client's frames.
 #[derive(Debug, Default)]
 pub struct FrameReader {
-    /// A frame that has not yet come whole.
+    /// A frame that has not yet come whole; while reading pauses, everything that is not yet read.
     partial: Vec<u8>,
+    /// [`Rules::left`] was used up before all was read.
+    paused: bool,
     /// A message that has not yet come whole.
     fragments: Option<Box<Fragments>>,
 }
@@ -87,7 +96,8 @@ struct Head {
 }
 
 impl FrameReader {
-    /// Takes the bytes that came, and tells `on` of each message that is now whole, until it says break.
+    /// Takes the bytes that came, and tells `on` of each message that is now whole, until it says break, or it has had enough for
+    /// one turn: then it is to be called again, with what came since or nothing (see [`FrameReader::is_paused`]).
     ///
     /// # Errors
     /// Where the client broke the protocol; nothing more can be read then.
@@ -97,6 +107,11 @@ impl FrameReader {
         rules: &mut Rules<'_>,
         on: &mut dyn FnMut(Incoming<'_>) -> ControlFlow<()>,
     ) -> Result<(), FrameError> {
+        if std::mem::take(&mut self.paused) {
+            let mut kept = std::mem::take(&mut self.partial);
+            kept.extend_from_slice(input);
+            return self.read(&mut kept, rules, on);
+        }
         while !self.partial.is_empty() && !input.is_empty() {
             let missing = match self.parse(&self.partial, rules)? {
                 Some(head) => head.head + head.payload - self.partial.len(),
@@ -114,6 +129,11 @@ impl FrameReader {
             }
         }
         while !input.is_empty() {
+            if rules.left == 0 {
+                self.partial.extend_from_slice(input);
+                self.paused = true;
+                return Ok(());
+            }
             let head = match self.parse(input, rules)? {
                 Some(head) if head.head + head.payload <= input.len() => head,
                 _ => {
@@ -128,6 +148,11 @@ impl FrameReader {
             }
         }
         Ok(())
+    }
+
+    /// Whether there is more to read of what it was given.
+    pub fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// Bytes of memory that it owns.
@@ -181,6 +206,7 @@ impl FrameReader {
         on: &mut dyn FnMut(Incoming<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, FrameError> {
         unmask(payload, head.mask);
+        rules.left = rules.left.saturating_sub(MESSAGE_COST);
         match head.opcode {
             OpCode::Control(Control::Ping) => Ok(on(Incoming::Ping(payload))),
             OpCode::Control(Control::Pong) => Ok(on(Incoming::Pong)),
@@ -229,6 +255,7 @@ fn message(
         Some(inflater) if compressed => inflater.inflate(payload, rules.max)?,
         _ => payload,
     };
+    rules.left = rules.left.saturating_sub(payload.len());
     if text {
         let text = std::str::from_utf8(payload).map_err(|_| FrameError::NotText)?;
         return Ok(on(Incoming::Text(text)));
@@ -337,7 +364,7 @@ mod tests {
     }
 
     fn read(reader: &mut FrameReader, bytes: &[u8], seen: &mut Vec<String>) -> Result<(), FrameError> {
-        reader.read(&mut bytes.to_vec(), &mut Rules { max: MAX, inflater: None }, &mut |incoming| {
+        reader.read(&mut bytes.to_vec(), &mut Rules { max: MAX, left: usize::MAX, inflater: None }, &mut |incoming| {
             seen.push(format!("{incoming:?}"));
             ControlFlow::Continue(())
         })
@@ -470,7 +497,7 @@ mod tests {
 
     fn read_deflated(reader: &mut FrameReader, bytes: &[u8], seen: &mut Vec<String>) -> Result<(), FrameError> {
         let mut inflater = Inflater::default();
-        let mut rules = Rules { max: MAX, inflater: Some(&mut inflater) };
+        let mut rules = Rules { max: MAX, left: usize::MAX, inflater: Some(&mut inflater) };
         reader.read(&mut bytes.to_vec(), &mut rules, &mut |incoming| {
             seen.push(format!("{incoming:?}"));
             ControlFlow::Continue(())
@@ -530,11 +557,43 @@ mod tests {
     }
 
     #[test]
+    fn what_a_turn_has_no_time_for_comes_in_the_next_ones_and_in_order() {
+        let (bytes, expected) = stream();
+        let bomb = frame(0xc2, &deflated(&[7; MAX]));
+        let mut inflater = Inflater::default();
+        for size in [1, 7, 64, bytes.len()] {
+            let (mut reader, mut seen, mut turns) = (FrameReader::default(), Vec::new(), 0);
+            let mut turn = |reader: &mut FrameReader, seen: &mut Vec<String>, input: &[u8]| {
+                turns += 1;
+                let mut rules = Rules { max: MAX, left: 1, inflater: Some(&mut inflater) };
+                let mut messages = 0;
+                let read = reader.read(&mut input.to_vec(), &mut rules, &mut |incoming| {
+                    messages += 1;
+                    seen.push(format!("{incoming:?}"));
+                    ControlFlow::Continue(())
+                });
+                assert_eq!(read, Ok(()));
+                assert!(messages <= 1, "one message is a turn's share");
+            };
+            let row = [&bomb[..], &bomb, &bytes].concat();
+            for piece in row.chunks(size) {
+                turn(&mut reader, &mut seen, piece);
+            }
+            while reader.is_paused() {
+                turn(&mut reader, &mut seen, &[]);
+            }
+            assert_eq!(seen[2..], expected, "{size}");
+            assert_eq!(reader.owned_bytes(), 0);
+            assert!(turns >= seen.len());
+        }
+    }
+
+    #[test]
     fn reading_stops_where_it_is_told_to() {
         let (mut reader, mut count) = (FrameReader::default(), 0);
         let mut bytes = [frame(0x81, b"a"), frame(0x81, b"b")].concat();
         reader
-            .read(&mut bytes, &mut Rules { max: MAX, inflater: None }, &mut |_| {
+            .read(&mut bytes, &mut Rules { max: MAX, left: usize::MAX, inflater: None }, &mut |_| {
                 count += 1;
                 ControlFlow::Break(())
             })

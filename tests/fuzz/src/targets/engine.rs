@@ -53,7 +53,7 @@ fn read_frames(pieces: &[&[u8]], compressed: bool) -> (Vec<String>, Result<(), F
     let mut reader = FrameReader::default();
     let mut seen = Vec::new();
     for piece in pieces {
-        let mut rules = Rules { max: MAX, inflater: compressed.then_some(&mut inflater) };
+        let mut rules = Rules { max: MAX, left: usize::MAX, inflater: compressed.then_some(&mut inflater) };
         let result = reader.read(&mut piece.to_vec(), &mut rules, &mut |incoming| {
             seen.push(format!("{incoming:?}"));
             ControlFlow::Continue(())
