@@ -1,9 +1,20 @@
 // Official clients, driven by a test.
+import { createHash } from "node:crypto";
 import { io } from "socket.io-client";
 import { answer, packed, unpacked } from "./lines.mjs";
 import { withParser } from "./parsers.mjs";
 
 const clients = new Map();
+
+// Values with long texts in them told by length and hash.
+function short(value) {
+  if (typeof value === "string" && value.length > 1000) {
+    return `${value.length} characters, ${createHash("sha1").update(value).digest("hex")}`;
+  }
+  if (Array.isArray(value)) return value.map(short);
+  if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, short(v)]));
+  return value;
+}
 
 answer({
   // Waits until the client is connected, or was refused.
@@ -47,6 +58,10 @@ answer({
   async ask({ name, event, args, timeout }) {
     return packed(await clients.get(name).socket.timeout(timeout || 10000).emitWithAck(event, ...unpacked(args || [])));
   },
+  // The same with arguments that the server unpacks.
+  async order({ name, event, args }) {
+    return short(packed(await clients.get(name).socket.timeout(10000).emitWithAck(event, ...args)));
+  },
   // The same for several questions, in two steps: what was asked is answered later.
   begin({ name, asks, timeout }) {
     const { socket } = clients.get(name);
@@ -57,9 +72,9 @@ answer({
   async end({ name }) {
     return packed(await clients.get(name).asked);
   },
-  // It answers no more.
-  mute({ name }) {
-    clients.get(name).mute = true;
+  // It answers no more, or does again.
+  mute({ name, mute = true }) {
+    clients.get(name).mute = mute;
   },
   // What the client answers when the server wants an answer.
   answers({ name, args }) {
@@ -67,6 +82,24 @@ answer({
   },
   events({ name, event }) {
     return clients.get(name).events.filter((got) => !event || got.event === event).map((got) => event ? got.args : got);
+  },
+  // Waits until each of the clients has got an event, or has gone.
+  async settle({ names, event }) {
+    const waiting = () => names.filter((name) => {
+      const { socket, events } = clients.get(name);
+      return socket.connected && !events.some((got) => got.event === event);
+    });
+    const until = Date.now() + 10000;
+    while (waiting().length > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 1));
+    return waiting();
+  },
+  // What the clients got and why they left since they were asked last, and who is there still.
+  take({ names }) {
+    const taken = (name) => {
+      const { socket, events, log } = clients.get(name);
+      return { events: short(events.splice(0)), log: log.splice(0), connected: socket.connected };
+    };
+    return names.map(taken);
   },
   forget({ name }) {
     clients.get(name).events.length = 0;

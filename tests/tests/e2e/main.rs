@@ -16,6 +16,7 @@ mod dynamic;
 mod emit;
 mod examples;
 mod hostile;
+mod matrix;
 mod msgpack;
 mod node_mix;
 mod page;
