@@ -4,16 +4,14 @@
 
 use std::{rc::Rc, time::Duration};
 
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Io,
     ack::{Answers, RequestError},
+    asked::{Asked, End},
     namespaces::{Nsp, Present, TooMany},
-    pending::{self, Pending},
+    pending,
     roll_call::{RollCall, Standing},
 };
 use crate::{
@@ -28,15 +26,6 @@ use crate::{
 /// How soon Redis is asked again whether it has confirmed a child's subscriptions, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-
-/// How long after a request the bus is asked again who is there, for the first time. Most are answered by then.
-const FIRST_LOOK: Duration = Duration::from_millis(100);
-
-/// The pause between two such looks doubles up to this.
-const LONGEST_LOOK_PAUSE: Duration = Duration::from_millis(500);
-
-/// How long it must be quiet where it is not known whether the answers that are lacking are those of a server that has gone.
-const QUIET: Duration = Duration::from_secs(1);
 
 impl Io {
     /// Makes sockets join or leave rooms, or disconnects them: on the other servers, unless it is `local`, and here at once.
@@ -93,7 +82,7 @@ impl Io {
     }
 
     /// Asks the bus who is there.
-    fn look(&self, nsp: &Nsp, bus: &dyn Bus) -> LocalFuture<Result<Members, BusError>> {
+    pub(super) fn look(&self, nsp: &Nsp, bus: &dyn Bus) -> LocalFuture<Result<Members, BusError>> {
         let asked = bus.members(nsp.channels.request(), nsp.channels.response());
         self.0.engine.schedule_flush();
         asked
@@ -102,21 +91,7 @@ impl Io {
     /// Asks the other servers something, under a new id.
     fn ask(&self, nsp: &Rc<Nsp>, body: RequestBody, servers: RollCall) -> Result<Asked, WriteError> {
         let id = random_id(&mut self.0.rng.borrow_mut());
-        let (pending, answers) = Pending::new();
-        if let Some(members) = self.0.state.borrow_mut().namespaces.of_mut(nsp) {
-            members.pending.insert(id.clone(), pending);
-        }
-        let asked = Asked {
-            io: self.clone(),
-            namespace: nsp.clone(),
-            id: id.clone(),
-            answers,
-            servers,
-            looking: None,
-            look_at: Instant::now() + FIRST_LOOK,
-            pause: FIRST_LOOK,
-            heard: Instant::now(),
-        };
+        let asked = Asked::new(self, nsp, &id, servers);
         self.publish_request(nsp, &self.request(nsp, Some(id), body))?;
         Ok(asked)
     }
@@ -321,103 +296,5 @@ struct Time {
 impl Time {
     fn new(within: Duration) -> Self {
         Time { within, deadline: pending::deadline(within) }
-    }
-}
-
-/// A request under way. Dropped, it no longer takes answers.
-struct Asked {
-    io: Io,
-    namespace: Rc<Nsp>,
-    id: String,
-    answers: mpsc::UnboundedReceiver<Response>,
-    /// Who was asked.
-    servers: RollCall,
-    /// The bus is being asked who is there still.
-    looking: Option<LocalFuture<Result<Members, BusError>>>,
-    /// When it is to be asked next, and the pause before.
-    look_at: Instant,
-    pause: Duration,
-    /// When the last answer came.
-    heard: Instant,
-}
-
-/// Why a request ends before all have answered.
-enum End {
-    Time,
-    Left(Vec<String>),
-    Bus(BusError),
-}
-
-impl Asked {
-    /// The next answer, or why no more are waited for; with `patient` until the deadline at least. May be dropped and called again.
-    async fn next(&mut self, deadline: Instant, patient: bool) -> Result<Response, End> {
-        loop {
-            if let Ok(answer) = self.answers.try_recv() {
-                self.heard = Instant::now();
-                return Ok(answer);
-            }
-            match self.servers.standing() {
-                _ if patient => {}
-                Standing::Over => return Err(End::Left(self.servers.left())),
-                Standing::Unsure if self.heard.elapsed() >= QUIET => return Err(End::Left(self.servers.left())),
-                Standing::Whole | Standing::Waiting | Standing::Unsure => {}
-            }
-            tokio::select! {
-                Some(answer) = self.answers.recv() => {
-                    self.heard = Instant::now();
-                    return Ok(answer);
-                }
-                members = look_again(&self.io, &self.namespace, &mut self.looking, self.look_at) => {
-                    self.pause = (self.pause * 2).min(LONGEST_LOOK_PAUSE);
-                    self.look_at = Instant::now() + self.pause;
-                    match members {
-                        Ok(members) => self.servers.looked(&members),
-                        // What was on its way is lost.
-                        Err(error @ BusError::Down(_)) if !patient => return Err(End::Bus(error)),
-                        // It is slow, and so are the answers.
-                        Err(_) => {}
-                    }
-                }
-                () = tokio::time::sleep_until(deadline) => return Err(End::Time),
-            }
-        }
-    }
-}
-
-/// Asks the bus at some time who is there. May be dropped and called again.
-async fn look_again(
-    io: &Io,
-    nsp: &Nsp,
-    looking: &mut Option<LocalFuture<Result<Members, BusError>>>,
-    at: Instant,
-) -> Result<Members, BusError> {
-    let asked = match looking {
-        Some(asked) => asked,
-        None => {
-            tokio::time::sleep_until(at).await;
-            let Some(bus) = io.0.bus.get() else { return std::future::pending().await };
-            looking.insert(io.look(nsp, &**bus))
-        }
-    };
-    let members = asked.await;
-    *looking = None;
-    members
-}
-
-impl End {
-    fn with<T>(self, within: Duration, partial: Answers<T>) -> RequestError<T> {
-        match self {
-            End::Time => RequestError::Timeout { within, partial },
-            End::Left(left) => RequestError::Left { left, partial },
-            End::Bus(source) => RequestError::Bus { source, partial },
-        }
-    }
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        if let Some(members) = self.io.0.state.borrow_mut().namespaces.of_mut(&self.namespace) {
-            members.pending.remove(&self.id);
-        }
     }
 }

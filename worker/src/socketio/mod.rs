@@ -42,6 +42,7 @@
 mod ack;
 mod apart;
 mod app;
+mod asked;
 mod asking;
 mod backlog;
 mod bound;
