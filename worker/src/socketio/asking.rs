@@ -165,11 +165,11 @@ impl Io {
         nsp: &Rc<Nsp>,
         within: Duration,
     ) -> Result<Answers<String>, RequestError<String>> {
-        let text = |room: Room| room.text().map(str::to_owned);
-        let found = self.all_rooms_here(&self.0.current(nsp)).into_iter().filter_map(text).collect();
+        let name = |room: Room| room.name().map(str::to_owned);
+        let found = self.all_rooms_here(&self.0.current(nsp)).into_iter().filter_map(name).collect();
         let found = self.gather(nsp, false, within, RequestBody::AllRooms, found, |answer, found| match answer {
             ResponseBody::Rooms(rooms) => {
-                found.extend(rooms.into_iter().filter_map(text));
+                found.extend(rooms.into_iter().filter_map(name));
                 true
             }
             // An empty list of either kind reads as one of sockets.

@@ -125,11 +125,11 @@ fn selector(rooms: &[&str], except: &[&str]) -> Selector {
     Selector { rooms: rooms_of(rooms), except: rooms_of(except) }
 }
 
-/// The names in a selector. `None` where it names rooms of which none can have members here, who are only ever in rooms with a
-/// text for a name: then it is for nobody, and not for all.
+/// The names in a selector. `None` where it names rooms of which none can have members here: then it is for nobody, and not for
+/// all.
 pub(super) fn names(target: &Selector) -> Option<(Names<'_>, Names<'_>)> {
-    let rooms: Names<'_> = target.rooms.iter().filter_map(Room::text).collect();
-    let except = target.except.iter().filter_map(Room::text).collect();
+    let rooms: Names<'_> = target.rooms.iter().filter_map(Room::name).collect();
+    let except = target.except.iter().filter_map(Room::name).collect();
     (!rooms.is_empty() || target.rooms.is_empty()).then_some((rooms, except))
 }
 

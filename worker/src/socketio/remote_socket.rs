@@ -67,7 +67,7 @@ impl RemoteSocket {
         &self.told.handshake
     }
 
-    /// The rooms it was in, its own id among them. Rooms of Node servers whose names are no texts are left out.
+    /// The rooms it was in, its own id among them. Where a Node server has a number for a name, it is the number's text.
     ///
     /// ```
     /// # use roomd_worker::socketio::*;
@@ -76,7 +76,7 @@ impl RemoteSocket {
     /// # }
     /// ```
     pub fn rooms(&self) -> impl Iterator<Item = &str> {
-        self.told.rooms.iter().filter_map(Room::text)
+        self.told.rooms.iter().filter_map(Room::name)
     }
 
     /// What the application keeps with it; `T::default()` if nothing, or something of another shape.

@@ -247,7 +247,7 @@ impl Io {
 
     fn join_here(&self, nsp: &Rc<Nsp>, target: &Selector, rooms: &[Room]) {
         for id in self.selected(nsp, target) {
-            for room in rooms.iter().filter_map(Room::text) {
+            for room in rooms.iter().filter_map(Room::name) {
                 // Refused ones are in the log.
                 let _ = self.join_room(nsp, id, room);
             }
@@ -256,7 +256,7 @@ impl Io {
 
     fn leave_here(&self, nsp: &Rc<Nsp>, target: &Selector, rooms: &[Room]) {
         for id in self.selected(nsp, target) {
-            rooms.iter().filter_map(Room::text).for_each(|room| self.leave_room(nsp, id, room));
+            rooms.iter().filter_map(Room::name).for_each(|room| self.leave_room(nsp, id, room));
         }
     }
 

@@ -276,7 +276,7 @@ impl Stage {
 
     /// Waits until all that was published so far has arrived: from A at B's clients, from B at A's, so that what A orders, which
     /// reaches itself by Redis too in Node, has been carried out; and what the emitter sent.
-    fn fence(&mut self) {
+    pub fn fence(&mut self) {
         let emitter = std::mem::take(&mut self.emitted).then_some(2);
         for from in emitter.into_iter().chain([0, 1]) {
             self.fences += 1;

@@ -73,7 +73,7 @@ fn event(rng: &mut Rng) -> Data {
 }
 
 fn room(rng: &mut Rng) -> Room {
-    if rng.u8(..4) == 0 { Room::Number(f64::from(rng.i32(..))) } else { text(rng).into() }
+    if rng.u8(..4) == 0 { Room::number(f64::from(rng.i32(..))) } else { text(rng).into() }
 }
 
 fn rooms(rng: &mut Rng) -> Vec<Room> {
@@ -375,7 +375,7 @@ fn foreign_requests_are_understood() {
     assert_eq!(
         read(r#"{"type":3,"opts":{"rooms":[42,{"a":1},null]},"rooms":["x"]}"#).unwrap(),
         RequestBody::Leave {
-            target: Selector { rooms: vec![Room::Number(42.0), Room::Other, Room::Other], except: vec![] },
+            target: Selector { rooms: vec![Room::number(42.0), Room::Other, Room::Other], except: vec![] },
             rooms: vec!["x".into()]
         }
     );

@@ -15,31 +15,37 @@ pub const MAX_ROOMS: usize = 1 << 16;
 
 /// A room as it stands in a message.
 ///
-/// JavaScript tells the number 42 from the text "42", and so do messages: a broadcast to the number does not reach the
-/// members of the text on another server, though the channel's name is the same.
+/// JavaScript tells the number 42 from the text "42", and so do messages. Rooms here have texts for names: what a Node server says of
+/// the number's room is meant for the text's, whose channel is the same.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Room {
     /// The usual form.
     Text(String),
-    /// A number.
-    Number(f64),
+    /// A number, and its text: see [`Room::number`].
+    Number(f64, String),
     /// Anything else: no room has such a name, yet it counts as one, so that "only there" does not become "everywhere".
     Other,
 }
 
 impl Room {
-    /// The room's name if it is text.
-    pub fn text(&self) -> Option<&str> {
+    /// The room whose name is a number, with the text that JavaScript has for it where that is without an exponent.
+    pub fn number(number: f64) -> Self {
+        // Its minus zero is the same room as zero.
+        Room::Number(number, (number + 0.0).to_string())
+    }
+
+    /// The room's name here, if it can have one.
+    pub fn name(&self) -> Option<&str> {
         match self {
-            Room::Text(text) => Some(text),
-            Room::Number(_) | Room::Other => None,
+            Room::Text(name) | Room::Number(_, name) => Some(name),
+            Room::Other => None,
         }
     }
 
     pub(super) fn write(&self, writer: &mut Writer) {
         match self {
             Room::Text(text) => writer.text(text),
-            Room::Number(number) => writer.number(*number),
+            Room::Number(number, _) => writer.number(*number),
             Room::Other => writer.nil(),
         }
     }
@@ -48,9 +54,9 @@ impl Room {
         let mut after = reader.clone();
         let room = match after.token()? {
             Token::Text(text) => Room::Text(text.into_owned()),
-            Token::Unsigned(number) => Room::Number(number as f64),
-            Token::Signed(number) => Room::Number(number as f64),
-            Token::Float(number) => Room::Number(number),
+            Token::Unsigned(number) => Room::number(number as f64),
+            Token::Signed(number) => Room::number(number as f64),
+            Token::Float(number) => Room::number(number),
             _ => Room::Other,
         };
         reader.skip()?;
@@ -200,10 +206,10 @@ impl Serialize for Room {
         match self {
             Room::Text(text) => serializer.serialize_str(text),
             // As JavaScript writes it: without a fraction where there is none.
-            Room::Number(number) if number.trunc() == *number && number.abs() < 1e15 => {
+            Room::Number(number, _) if number.trunc() == *number && number.abs() < 1e15 => {
                 serializer.serialize_i64(*number as i64)
             }
-            Room::Number(number) => serializer.serialize_f64(*number),
+            Room::Number(number, _) => serializer.serialize_f64(*number),
             Room::Other => serializer.serialize_unit(),
         }
     }
@@ -227,13 +233,13 @@ impl<'de> Visitor<'de> for RoomVisitor {
         Ok(Room::from(text))
     }
     fn visit_u64<E>(self, number: u64) -> Result<Room, E> {
-        Ok(Room::Number(number as f64))
+        Ok(Room::number(number as f64))
     }
     fn visit_i64<E>(self, number: i64) -> Result<Room, E> {
-        Ok(Room::Number(number as f64))
+        Ok(Room::number(number as f64))
     }
     fn visit_f64<E>(self, number: f64) -> Result<Room, E> {
-        Ok(Room::Number(number))
+        Ok(Room::number(number))
     }
     fn visit_unit<E>(self) -> Result<Room, E> {
         Ok(Room::Other)
@@ -302,5 +308,18 @@ impl<'de> Visitor<'de> for RoomsVisitor {
             rooms.push(room);
         }
         Ok(rooms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_that_is_a_number_has_the_name_that_javascript_gives_it() {
+        for (number, name) in [(42.0, "42"), (-0.0, "0"), (1.5, "1.5"), (-7.0, "-7"), (1e20, "100000000000000000000")] {
+            assert_eq!(Room::number(number).name(), Some(name));
+        }
+        assert_eq!(Room::Other.name(), None);
     }
 }

@@ -91,8 +91,7 @@ fn broadcasts_of_node_are_read_and_written_to_the_byte() {
         assert_eq!(decoded[2]["rooms"], rooms_view(&target.rooms), "{case}");
         assert_eq!(decoded[2]["except"], rooms_view(&target.except), "{case}");
         let named = match &target.rooms[..] {
-            [Room::Text(name)] => Some(name.clone()),
-            [Room::Number(number)] => Some(number.to_string()),
+            [room] => room.name().map(str::to_owned),
             _ => None,
         };
         assert_eq!(room, named.as_deref(), "{case}");
