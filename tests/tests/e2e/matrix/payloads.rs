@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 /// A name, and the value.
-pub const PAYLOADS: &[(&str, fn() -> Value)] = &[
+type Payload = (&'static str, fn() -> Value);
+
+/// All of them.
+pub const PAYLOADS: &[Payload] = &[
     ("null", || json!(null)),
     ("undefined", || json!({"$js": "undefined"})),
     ("undefined inside", || json!([{"$js": "undefined"}, {"a": {"$js": "undefined"}, "b": 1}])),

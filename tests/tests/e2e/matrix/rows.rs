@@ -99,8 +99,11 @@ fn ask_clients(stage: &mut Stage, target: Value) {
     stage.call("emit with ack", target, json!(["question", 1, {"two": 2}]));
 }
 
+/// A row that needs no value of its own.
+type PlainRow = (&'static str, fn(&mut Stage));
+
 /// What is tried for one target only.
-const ROWS: &[(&str, fn(&mut Stage))] = &[
+const ROWS: &[PlainRow] = &[
     ("emit: no argument", |stage| stage.call("emit", json!({}), json!(["word"]))),
     ("emit: in order", |stage| {
         for (number, target) in targets().into_iter().map(|(_, target)| target).enumerate() {
