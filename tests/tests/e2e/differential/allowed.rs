@@ -261,6 +261,40 @@ pub fn is_taken_over(body: &[u8]) -> bool {
     body == b"{\"code\":3,\"message\":\"Bad request\"}"
 }
 
+/// Of a packet that was drawn: an event without a name is heard by those who listen to all events in the official server alone (see
+/// the list), and a blank is the digit 0 to it: a packet's type, or among those of an acknowledgement's number, where it answers under
+/// `NaN`.
+pub fn is_read_otherwise(packet: &[u8]) -> bool {
+    if let [b'4', kind, ..] = packet
+        && kind.is_ascii_whitespace()
+    {
+        return true;
+    }
+    let Some(([b'4', kind @ (b'2' | b'3' | b'5' | b'6')], mut rest)) = packet.split_first_chunk() else { return false };
+    let behind = |end: u8, bytes: &[u8]| bytes.iter().position(|byte| *byte == end).map_or(bytes.len(), |at| at + 1);
+    if matches!(kind, b'5' | b'6') {
+        rest = &rest[behind(b'-', rest)..];
+    }
+    if rest.starts_with(b"/") {
+        rest = &rest[behind(b',', rest)..];
+    }
+    let number = rest.iter().take_while(|byte| byte.is_ascii_digit() || byte.is_ascii_whitespace()).count();
+    let has_blanks = !rest[..number].iter().all(u8::is_ascii_digit);
+    has_blanks || (matches!(kind, b'2' | b'5') && number == rest.len())
+}
+
+#[test]
+fn what_is_read_otherwise_is_told_from_the_rest() {
+    for packet in
+        ["42", "42/x", "42/x,1", "4212", "42 [\"a\"]", "4231 3[\"a\"]", "43/x,1 [1]", "451-1\t[\"a\"]", "451-", "4 "]
+    {
+        assert!(is_read_otherwise(packet.as_bytes()), "{packet:?}");
+    }
+    for packet in ["", "4", "41", "43", "42[\"a\"]", "42/x,7[\"a b\"]", "40{ }", "42{", "451-[\"a\"]", "2"] {
+        assert!(!is_read_otherwise(packet.as_bytes()), "{packet:?}");
+    }
+}
+
 /// The line without the number of its connection.
 fn said(line: &str) -> &str {
     line.split_once(": ").map_or("", |(_, said)| said)

@@ -79,6 +79,11 @@ impl Request {
 }
 
 impl Case {
+    /// Whether the client closes this connection itself: how far an answer to it had come by then is chance.
+    pub fn closes(&self, number: Number) -> bool {
+        self.0.iter().any(|step| matches!(step, Step::Close { number: closed } if *closed == number))
+    }
+
     /// Without the steps on connections that it no longer opens.
     pub fn sound(mut self) -> Case {
         let mut open = Vec::new();

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use super::case::{Case, Frame, Number, Request, Step};
-use crate::differential::recorder;
+use crate::differential::{allowed, recorder};
 
 /// A conversation.
 pub fn case(rng: &mut Rng) -> Case {
@@ -443,8 +443,18 @@ fn bytes(rng: &mut Rng) -> Vec<u8> {
     (0..length).map(|_| rng.u8(..)).collect()
 }
 
-/// Bytes of which a few have been changed, left out, doubled or put in.
+/// Bytes near to these, but none that are read otherwise by intention.
 fn mutated(rng: &mut Rng, bytes: &[u8]) -> Vec<u8> {
+    loop {
+        let near = near(rng, bytes);
+        if !allowed::is_read_otherwise(&near) {
+            return near;
+        }
+    }
+}
+
+/// Bytes of which a few have been changed, left out, doubled or put in.
+fn near(rng: &mut Rng, bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for _ in 0..rng.usize(1..4) {
         let at = rng.usize(..=bytes.len());
