@@ -156,7 +156,7 @@ impl Io {
         }
         self.0.engine.send(session, &self.0.parser.connect(&nsp.name, id.as_str()));
         if let Some(handler) = nsp.handlers().and_then(|handlers| handlers.connect.as_ref()) {
-            self.call("connect", || handler(&ConnectCall { socket }));
+            self.call("connect", session, || handler(&ConnectCall { socket }));
         }
     }
 
@@ -199,21 +199,28 @@ impl Io {
     /// A socket leaves its namespace.
     fn leave(&self, key: SocketKey, reason: Reason) {
         let Some(socket) = self.socket(key) else { return };
+        let Some(session) = self.0.state.borrow().socket(key).map(|socket| socket.session) else { return };
         let Socket { namespace: nsp, id, .. } = &socket;
         let call = DisconnectCall { socket: &socket, reason: reason.as_str() };
         if let Some(handler) = nsp.handlers().and_then(|handlers| handlers.disconnecting.as_ref()) {
-            self.call("disconnecting", || handler(&call));
+            self.call("disconnecting", session, || handler(&call));
         }
         self.leave_rooms(nsp, *id, key.member);
         if let Some(handler) = nsp.handlers().and_then(|handlers| handlers.disconnect.as_ref()) {
-            self.call("disconnect", || handler(&call));
+            self.call("disconnect", session, || handler(&call));
         }
         self.forget(key);
     }
 
-    /// Calls a handler that nobody waits for.
-    fn call(&self, what: &'static str, handler: impl FnOnce() -> Result<Work, Rejection>) {
-        call_alone(self, what, handler);
+    /// Calls a handler that nobody waits for. A client that comes and goes faster than its handlers is closed.
+    fn call(&self, what: &'static str, session: SessionKey, handler: impl FnOnce() -> Result<Work, Rejection>) {
+        let begin = || {
+            handler().unwrap_or_else(|Rejection(error)| {
+                self.0.failures.note_error(what, &error);
+                Box::pin(std::future::ready(()))
+            })
+        };
+        handlers::run_with(&self.0.failures, what, begin, || Waits::begin(self, session, 0));
     }
 
     fn leave_rooms(&self, nsp: &Rc<Nsp>, id: SocketId, member: Member) {
@@ -255,17 +262,6 @@ impl Io {
         let id = state.socket(key)?.id;
         Some(Socket { io: self.clone(), namespace: state.namespaces.at(key.namespace)?.nsp.clone(), id })
     }
-}
-
-/// Calls a handler that nobody waits for.
-pub(super) fn call_alone(io: &Io, what: &'static str, handler: impl FnOnce() -> Result<Work, Rejection>) {
-    let begin = || {
-        handler().unwrap_or_else(|Rejection(error)| {
-            io.0.failures.note_error(what, &error);
-            Box::pin(std::future::ready(()))
-        })
-    };
-    handlers::run(&io.0.failures, what, begin);
 }
 
 /// A socket that middleware considers. Refused if that ends, by a panic, without a decision; nothing happens after one.

@@ -84,3 +84,33 @@ fn who_makes_handlers_wait_with_too_much_in_memory_is_closed() {
         }
     });
 }
+
+#[test]
+fn who_comes_and_goes_faster_than_is_heard_of_it_is_closed() {
+    run(|| async {
+        let gate = Rc::new(Semaphore::new(0));
+        let closed = gate.clone();
+        let cluster = Cluster::with(&SocketIoConfig::default(), Routing::Exact, 1, move || {
+            let gate = closed.clone();
+            App::new().namespace("/", move |namespace| {
+                namespace.on_disconnect(move || {
+                    let gate = gate.clone();
+                    async move { gate.acquire().await.unwrap().forget() }
+                })
+            })
+        });
+        let (client, _) = cluster.client(0);
+        for _ in 0..MAX_WAITING_HANDLERS {
+            assert!(client.send("1") && client.send("0"));
+        }
+        cluster.settle().await;
+        assert!(client.is_open());
+        client.send("1");
+        cluster.settle().await;
+        assert!(!client.is_open());
+        gate.add_permits(2 * MAX_WAITING_HANDLERS as usize);
+        cluster.settle().await;
+        // Who comes next has nothing of it.
+        assert!(cluster.client(0).0.is_open());
+    });
+}
