@@ -2,9 +2,10 @@
 //! each case is had with the official server and with ours.
 //!
 //! `engine` is about sessions, which both protocols' servers have, `messages` about what an Engine.IO server echoes, `socket` about
-//! Socket.IO. `echo` is our engine without Socket.IO above it; `client` are connections.
+//! Socket.IO. `echo` is our engine without Socket.IO above it; `client` are connections. `api_table` checks what `docs/api.md` says of all this.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod api_table;
 mod client;
 mod echo;
 mod engine;
