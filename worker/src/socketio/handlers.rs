@@ -53,18 +53,9 @@ impl Failures {
     }
 }
 
-/// Runs a handler: what it does before it first waits happens now, the rest as a task.
-pub(super) fn run(failures: &Failures, what: &str, begin: impl FnOnce() -> Work) {
-    run_with(failures, what, begin, || ());
-}
-
-/// The same; what `wait` gives is kept for as long as the handler waits, if it does.
-pub(super) fn run_with<T: 'static>(
-    failures: &Failures,
-    what: &str,
-    begin: impl FnOnce() -> Work,
-    wait: impl FnOnce() -> T,
-) {
+/// Runs a handler: what it does before it first waits happens now, the rest as a task. What `wait` gives is kept for as long as the
+/// handler waits, if it does.
+pub(super) fn run<T: 'static>(failures: &Failures, what: &str, begin: impl FnOnce() -> Work, wait: impl FnOnce() -> T) {
     run_bounded(failures, what, begin, || Some(wait()));
 }
 
@@ -127,20 +118,25 @@ mod tests {
             .run_until(async {
                 let (failures, steps) = (Failures::default(), Rc::new(Cell::new(0)));
                 let counted = steps.clone();
-                run(&failures, "event", || {
-                    Box::pin(async move {
-                        counted.set(1);
-                        tokio::task::yield_now().await;
-                        counted.set(2);
-                        panic!("as tested");
-                    })
-                });
+                run(
+                    &failures,
+                    "event",
+                    || {
+                        Box::pin(async move {
+                            counted.set(1);
+                            tokio::task::yield_now().await;
+                            counted.set(2);
+                            panic!("as tested");
+                        })
+                    },
+                    || (),
+                );
                 assert_eq!(steps.get(), 1);
                 while failures.panics() == 0 {
                     tokio::task::yield_now().await;
                 }
                 assert_eq!(steps.get(), 2);
-                run(&failures, "event", || panic!("at once"));
+                run(&failures, "event", || panic!("at once"), || ());
                 assert_eq!(failures.panics(), 2);
             })
             .await;

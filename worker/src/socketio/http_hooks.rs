@@ -190,7 +190,7 @@ impl HttpHooks {
                 let failures = &io.0.failures;
                 let call = ConnectionErrorCall { io: &io, error: &error };
                 match handler(&call) {
-                    Ok(work) => handlers::run_with(failures, "connection_error", || work, || place),
+                    Ok(work) => handlers::run(failures, "connection_error", || work, || place),
                     Err(Rejection(error)) => failures.note_error("connection_error", &error),
                 }
             }));

@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use super::{
     Ack, Io, Rejection, Socket, SocketId,
-    app::Namespace,
     backlog::{Backlog, Waits},
     call::{EventCall, OnEvent},
     handler::Erased,
     handlers,
+    namespace::Namespace,
     namespaces::Nsp,
     packets::{Event, Refused},
     server::{Session, count},
@@ -104,7 +104,7 @@ impl Io {
                 Box::pin(std::future::ready(()))
             })
         };
-        handlers::run_with(&self.0.failures, name.as_ref(), begin, || Waits::begin(self, *session, data.bytes()));
+        handlers::run(&self.0.failures, name.as_ref(), begin, || Waits::begin(self, *session, data.bytes()));
     }
 
     /// A client's answer.

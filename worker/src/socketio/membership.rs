@@ -135,7 +135,7 @@ impl Io {
                 io.accept(&socket);
             })
         };
-        handlers::run_with(&self.0.failures, "middleware", begin, || Waits::begin(self, session, bytes));
+        handlers::run(&self.0.failures, "middleware", begin, || Waits::begin(self, session, bytes));
     }
 
     /// Nothing speaks against it: the socket is in the namespace.
@@ -220,7 +220,7 @@ impl Io {
                 Box::pin(std::future::ready(()))
             })
         };
-        handlers::run_with(&self.0.failures, what, begin, || Waits::begin(self, session, 0));
+        handlers::run(&self.0.failures, what, begin, || Waits::begin(self, session, 0));
     }
 
     fn leave_rooms(&self, nsp: &Rc<Nsp>, id: SocketId, member: Member) {

@@ -13,7 +13,7 @@ use std::{
 use slab::Slab;
 
 use super::{
-    app::Namespace,
+    namespace::Namespace,
     server::{Inner, Members},
 };
 use crate::{

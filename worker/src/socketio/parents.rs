@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::{
     Io, Rejection,
-    app::Namespace,
     backlog::Waits,
     call::{AskedCall, OnAsked},
     handler::{Erased, Work},
     handlers,
+    namespace::Namespace,
     namespaces::{Nsp, TooMany, may_be_child},
     server::{Inner, count},
     socket::no_auth,
@@ -139,7 +139,7 @@ impl Io {
                 }
             })
         };
-        handlers::run_with(&self.0.failures, "namespace", begin, || Waits::begin(self, session, bytes));
+        handlers::run(&self.0.failures, "namespace", begin, || Waits::begin(self, session, bytes));
     }
 
     fn let_into_child(&self, parent: &Parent, name: &str, wish: Wish) {

@@ -177,7 +177,7 @@ impl Io {
                 Box::pin(std::future::ready(()))
             })
         };
-        handlers::run_with(&self.0.failures, &name, begin, || place);
+        handlers::run(&self.0.failures, &name, begin, || place);
     }
 
     /// Another server's broadcast whose answers it wants: first how many clients get it here, then each answer.
