@@ -47,8 +47,9 @@ fn table() -> BTreeMap<String, Vec<Row>> {
         if let Some(name) = line.strip_prefix("## ") {
             section = name.to_owned();
         }
-        let cells: Vec<_> = line.trim().trim_matches('|').split(" | ").map(str::trim).collect();
-        if !line.starts_with('|') || line.starts_with("|-") || cells[0] == "Node" {
+        let Some(row) = line.strip_prefix('|').and_then(|line| line.strip_suffix('|')) else { continue };
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        if cells[0].starts_with("---") || cells[0] == "Node" {
             continue;
         }
         assert_eq!(cells.len(), 3, "three cells are wanted: {line}");

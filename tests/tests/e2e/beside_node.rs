@@ -48,6 +48,12 @@ const ALLOWED: &[Allowed] = &[
         &[],
     ),
     (
+        "values with no JSON form, or an odd one",
+        "Rust writes the sign of zero, which JSON has",
+        &[r#"a: ["event","negative",0]"#],
+        &[r#"a: ["event","negative",{"$js":"-0"}]"#],
+    ),
+    (
         "middleware of packets that refuses a question",
         "whoever waits for an answer is told; Node tells the server's own `error` listener",
         &[r#"a: ["no answer","in time"]"#],

@@ -8,7 +8,7 @@ use roomd_tests::{Cluster, ClusterBuilder, Node, Python, RedisServer, http::Conn
 use serde_json::{Value, json};
 
 /// The official client's versions, as npm packages.
-const VERSIONS: [&str; 3] = ["socket.io-client-3", "socket.io-client-4", "socket.io-client"];
+pub const VERSIONS: [&str; 3] = ["socket.io-client-3", "socket.io-client-4", "socket.io-client"];
 
 /// All that is to hold, whichever client tries it.
 pub const EXPECTATIONS: [&str; 12] = [

@@ -12,18 +12,20 @@ use roomd_tests::{
 use roomd_worker::protocol::{Data, PacketType, Parser, assembly::Complete, msgpack::packet};
 use serde_json::{Map, Value, json};
 
-use super::clients::EXPECTATIONS;
+use super::clients::{EXPECTATIONS, VERSIONS};
 
 #[test]
 fn clients_with_the_messagepack_parser_get_what_all_clients_expect() {
     let config = "[socketio]\nping_interval = \"5s\"\nparser = \"msgpack\"\n";
     let cluster = Cluster::build(2).program("test_app").config(config).start();
-    let mut client = Node::start("expectations.mjs", &["socket.io-client", "msgpack"]);
-    let reports = client.ask(json!({"do": "expect", "url": cluster.url(), "apart": true}));
-    for transport in ["polling", "websocket", "upgrade"] {
-        let report = &reports[transport];
-        assert_eq!(report["failed"], Value::Null, "{transport}, after {}", report["held"]);
-        assert_eq!(report["held"], json!(EXPECTATIONS), "{transport}");
+    for version in VERSIONS {
+        let mut client = Node::start("expectations.mjs", &[version, "msgpack"]);
+        let reports = client.ask(json!({"do": "expect", "url": cluster.url(), "apart": true}));
+        for transport in ["polling", "websocket", "upgrade"] {
+            let report = &reports[transport];
+            assert_eq!(report["failed"], Value::Null, "{version} over {transport}, after {}", report["held"]);
+            assert_eq!(report["held"], json!(EXPECTATIONS), "{version} over {transport}");
+        }
     }
     assert!(!cluster.log().contains("panicked"));
 }
