@@ -111,7 +111,10 @@ impl Drop for Server {
 fn beside_this(name: &str) -> io::Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
     if !path.exists() {
-        return Err(io::Error::other(format!("{} is missing: cargo build --release --workspace", path.display())));
+        return Err(io::Error::other(format!(
+            "{} is missing: cargo build --release -p roomd -p roomd-benches",
+            path.display()
+        )));
     }
     Ok(path)
 }
