@@ -263,7 +263,7 @@ pub fn is_taken_over(body: &[u8]) -> bool {
 
 /// Of a packet that was drawn: an event without a name is heard by those who listen to all events in the official server alone (see
 /// the list), and a blank is the digit 0 to it: a packet's type, or among those of an acknowledgement's number, where it answers under
-/// `NaN`.
+/// `NaN`. The number of attachments is in any form that JavaScript knows.
 pub fn is_read_otherwise(packet: &[u8]) -> bool {
     if let [b'4', kind, ..] = packet
         && kind.is_ascii_whitespace()
@@ -273,7 +273,11 @@ pub fn is_read_otherwise(packet: &[u8]) -> bool {
     let Some(([b'4', kind @ (b'2' | b'3' | b'5' | b'6')], mut rest)) = packet.split_first_chunk() else { return false };
     let behind = |end: u8, bytes: &[u8]| bytes.iter().position(|byte| *byte == end).map_or(bytes.len(), |at| at + 1);
     if matches!(kind, b'5' | b'6') {
-        rest = &rest[behind(b'-', rest)..];
+        let count;
+        (count, rest) = rest.split_at(behind(b'-', rest));
+        if !count.strip_suffix(b"-").unwrap_or(count).iter().all(u8::is_ascii_digit) {
+            return true;
+        }
     }
     if rest.starts_with(b"/") {
         rest = &rest[behind(b',', rest)..];
@@ -285,9 +289,20 @@ pub fn is_read_otherwise(packet: &[u8]) -> bool {
 
 #[test]
 fn what_is_read_otherwise_is_told_from_the_rest() {
-    for packet in
-        ["42", "42/x", "42/x,1", "4212", "42 [\"a\"]", "4231 3[\"a\"]", "43/x,1 [1]", "451-1\t[\"a\"]", "451-", "4 "]
-    {
+    for packet in [
+        "42",
+        "42/x",
+        "42/x,1",
+        "4212",
+        "42 [\"a\"]",
+        "4231 3[\"a\"]",
+        "43/x,1 [1]",
+        "451-1\t[\"a\"]",
+        "451-",
+        "4 ",
+        "463 -",
+        "451e0-[\"a\"]",
+    ] {
         assert!(is_read_otherwise(packet.as_bytes()), "{packet:?}");
     }
     for packet in ["", "4", "41", "43", "42[\"a\"]", "42/x,7[\"a b\"]", "40{ }", "42{", "451-[\"a\"]", "2"] {
