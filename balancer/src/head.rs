@@ -60,7 +60,8 @@ pub fn examine(bytes: &[u8]) -> Head {
 fn home_of_target(target: &str) -> Option<SidHome> {
     // The worker's reader of targets ends at a fragment, too, which no client sends.
     let (_, query) = target.split('#').next()?.split_once('?')?;
-    let value = query.split('&').filter_map(|pair| pair.split_once('=')).rfind(|(key, _)| is_sid(key))?.1;
+    let value =
+        query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).rfind(|(key, _)| is_sid(key))?.1;
     match value.contains('%') {
         false => SidHome::of(value.as_bytes()),
         true => SidHome::of(&percent_decoded(value)),
@@ -120,6 +121,9 @@ mod tests {
             (format!("/socket.io/?sid=%{:02x}{}", b.as_bytes()[0], &b[1..]), Some(home_b)),
             (format!("/socket.io/?sid={a}#&sid={b}"), Some(home_a)),
             (format!("/socket.io/#?sid={a}"), None),
+            // The last one counts though it has no value.
+            (format!("/socket.io/?sid={a}&sid"), None),
+            (format!("/socket.io/?sid={a}&sid="), None),
             ("/socket.io/?sid=".into(), None),
             ("/socket.io/?sid".into(), None),
             ("/socket.io/?sid=%".into(), None),
