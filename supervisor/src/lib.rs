@@ -111,6 +111,7 @@ mod rollout;
 mod slot;
 mod status;
 mod supervise;
+mod systemd;
 mod up;
 mod worker;
 mod worker_output;

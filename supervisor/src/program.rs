@@ -23,6 +23,7 @@ use crate::{
     command,
     config::{Config, Environment, Flags, Sources},
     logging,
+    systemd::Inherited,
     up::up,
 };
 
@@ -71,8 +72,10 @@ fn carry_out<M, A: MakeApp<M>>(asked: Asked, app: A) -> Result<ExitCode, Failure
     let shape = AppShape::of::<A::Config>();
     match asked {
         Asked::Up(flags) => {
+            // First thing: nobody else may take them for its own.
+            let inherited = Inherited::of_process();
             let _last_lines = logging::start_in_background(&Environment::of_process())?;
-            up(Sources::of_process(flags, shape))
+            up(Sources::of_process(flags, shape), inherited.map_err(Failure::runtime)?)
         }
         Asked::Worker => {
             logging::start(&Environment::of_process())?;

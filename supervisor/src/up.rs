@@ -14,18 +14,19 @@ use crate::{
     config::{Config, Sources, redact_redis_url},
     control::{self, ControlSocket},
     limits, supervise,
+    systemd::{Inherited, Notifier, Store},
 };
 
-/// Runs the cluster until it is stopped.
-pub fn up(sources: Sources) -> Result<(), Failure> {
+/// Runs the cluster until it is stopped; `inherited` is what this process was started with.
+pub fn up(sources: Sources, inherited: Inherited) -> Result<(), Failure> {
     let config = sources.load()?;
     let sources = sources.with_the_file_named();
     // One thread for all that the supervisor does; the hub has its own.
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
-    runtime.block_on(tokio::task::LocalSet::new().run_until(run(sources, config)))
+    runtime.block_on(tokio::task::LocalSet::new().run_until(run(sources, config, inherited)))
 }
 
-async fn run(sources: Sources, config: Config) -> Result<(), Failure> {
+async fn run(sources: Sources, config: Config, inherited: Inherited) -> Result<(), Failure> {
     let descriptors = limits::raise_descriptors();
     let control = ControlSocket::bind(&config.control).map_err(Failure::runtime)?;
     let admin = match config.admin {
@@ -34,6 +35,8 @@ async fn run(sources: Sources, config: Config) -> Result<(), Failure> {
     };
     let admin_url = admin.as_ref().map(|admin| format!("http://{}", admin.address()));
     let listeners = bind(&config.listen)?;
+    let store = Store::new(Notifier::of_process());
+    inherited.close_rest(&store);
     let addresses: Vec<ListenAddress> = listeners.iter().filter_map(|listener| listener.local_address().ok()).collect();
     cli::print(&start_line(&config, &addresses, admin_url.as_deref()));
     // Now that nothing is left to fail with an error of its own: that is then the only line.

@@ -29,6 +29,7 @@ use crate::{
     last_words::LastWords,
     logging::{self, Style},
     slot::Exit,
+    systemd::VARIABLES,
     worker_output::read_output,
 };
 
@@ -93,7 +94,12 @@ impl Program {
     /// Starts a worker; `events` hears of it until it has ended.
     pub fn start(&self, id: WorkerId, balancer: &Rc<Balancer>, events: &WorkerEvents) -> io::Result<Worker> {
         let (link, theirs) = WorkerLink::pair()?;
-        let mut child = Command::new(&self.executable)
+        let mut command = Command::new(&self.executable);
+        // Nor may it speak to the service manager in the supervisor's name.
+        for variable in VARIABLES {
+            command.env_remove(variable);
+        }
+        let mut child = command
             .arg0(OsStr::new("roomd"))
             .arg("worker")
             // An application has no use for it, and its children even less.
