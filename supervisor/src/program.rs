@@ -23,7 +23,7 @@ use crate::{
     command,
     config::{Config, Environment, Flags, Sources},
     logging,
-    systemd::Inherited,
+    systemd::{Inherited, ServiceManager},
     up::up,
 };
 
@@ -42,6 +42,8 @@ pub struct Cluster {
     pub admin: Option<String>,
     /// What control and admin ask.
     pub commands: tokio::sync::mpsc::Receiver<command::Command>,
+    /// Who is told how the cluster is.
+    pub service: ServiceManager,
 }
 
 /// Runs the whole program: reads the command line and becomes supervisor (`up`), worker (which `up` starts), or a client of the

@@ -14,7 +14,7 @@ use crate::{
     config::{Config, Sources, redact_redis_url},
     control::{self, ControlSocket},
     limits, supervise,
-    systemd::{Inherited, Notifier, Store},
+    systemd::{Inherited, Notifier, ServiceManager, Store},
 };
 
 /// Runs the cluster until it is stopped; `inherited` is what this process was started with.
@@ -35,7 +35,8 @@ async fn run(sources: Sources, config: Config, inherited: Inherited) -> Result<(
     };
     let admin_url = admin.as_ref().map(|admin| format!("http://{}", admin.address()));
     let listeners = bind(&config.listen)?;
-    let store = Store::new(Notifier::of_process());
+    let notifier = Notifier::of_process();
+    let store = Store::new(notifier.clone());
     inherited.close_rest(&store);
     let addresses: Vec<ListenAddress> = listeners.iter().filter_map(|listener| listener.local_address().ok()).collect();
     cli::print(&start_line(&config, &addresses, admin_url.as_deref()));
@@ -58,6 +59,7 @@ async fn run(sources: Sources, config: Config, inherited: Inherited) -> Result<(
         listening: addresses.iter().map(ListenAddress::to_string).collect(),
         admin: admin_url,
         commands: receiver,
+        service: ServiceManager::new(notifier),
     };
     let mut supervise = pin!(supervise::run(cluster));
     loop {

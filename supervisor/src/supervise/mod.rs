@@ -2,11 +2,12 @@
 //!
 //! Everything that happens becomes one call of a synchronous handler (a worker's word, a command, a signal, time), and then the
 //! [`Fleet`]'s actions are carried out. `words` hears the workers, `change` goes through several slots, `bus`
-//! watches the bus, `report` makes the status.
+//! watches the bus, `report` makes the status, `service` tells the service manager.
 
 mod bus;
 mod change;
 mod report;
+mod service;
 mod signals;
 mod words;
 
@@ -33,6 +34,7 @@ use crate::{
     reaper::reap_orphans,
     slot::{Action, Ended, Fleet, Pause, Phase, RunEvent, Timing},
     status::{ClusterState, Death, DeathCause, WorkerState},
+    systemd::ServiceManager,
     worker::{Program, Worker, WorkerEvents},
 };
 use bus::BusWatch;
@@ -81,11 +83,12 @@ struct Supervisor {
     under_way: Option<UnderWay>,
     relays: u64,
     hopeless: Option<String>,
+    service: ServiceManager,
 }
 
 /// Runs the cluster until it is stopped: by a command or by a signal.
 pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
-    let Cluster { config, load, listeners, listening, admin, mut commands } = cluster;
+    let Cluster { config, load, listeners, listening, admin, mut commands, service } = cluster;
     let (events, mut from_workers) = mpsc::channel(WORDS_WAITING);
     let (hub, mut hub_events) = start_hub(&config.bus)?;
     let bus = BusWatch::start(&config.bus, hub.as_ref()).map_err(system("watch the bus"))?;
@@ -115,14 +118,16 @@ pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
         hub,
         bus,
         events,
+        service,
     };
     supervisor.fleet.resize(supervisor.config.workers, Instant::now());
     loop {
         supervisor.settle();
+        supervisor.tell_service_manager();
         if supervisor.state == ClusterState::Stopping && supervisor.fleet.has_ended() {
             break;
         }
-        let due = supervisor.fleet.poll_timeout();
+        let due = supervisor.fleet.poll_timeout().into_iter().chain(supervisor.service.poll_timeout()).min();
         tokio::select! {
             Some((id, event)) = from_workers.recv() => supervisor.worker_event(id, event),
             Some(command) = commands.recv() => supervisor.command(command),
@@ -274,6 +279,9 @@ impl Supervisor {
             Received::Reload => {
                 let (reply, answer) = tokio::sync::oneshot::channel();
                 self.reload(reply);
+                if !matches!(self.under_way, Some(UnderWay::Reload { .. })) {
+                    self.service.reload_refused();
+                }
                 spawn_local(async move {
                     match answer.await {
                         Ok(Ok(Reloaded { replaced })) => tracing::info!(replaced, "reloaded"),

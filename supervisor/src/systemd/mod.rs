@@ -1,19 +1,24 @@
 //! What roomd and a service manager (systemd, or one that speaks as it does) tell each other. Without one, all of it does nothing.
 //!
 //! - [`Inherited`]: the descriptors that this process was started with: of socket units, and of the store.
-//! - [`Notifier`]: ready, reloading, stopping, alive, and the line that `systemctl status` shows.
+//! - [`ServiceManager`]: what the supervise loop tells of itself in its turns (`telling` decides what and when), by a
+//!   [`Notifier`]: ready, reloading, stopping, alive, and the line that `systemctl status` shows.
 //! - [`Store`]: descriptors that the service manager keeps while this process is replaced.
 
 // Not all of it is used yet.
 #![allow(dead_code, unused_imports)]
 
 mod inherited;
+mod manager;
 mod notify;
 mod store;
+mod telling;
 
 pub use inherited::{Inherited, InheritedError};
+pub use manager::ServiceManager;
 pub use notify::Notifier;
 pub use store::{Keep, STORED, Store};
+pub use telling::Doing;
 
 /// Variables by which a service manager addresses one process. Its children are not meant: they would speak in its name.
 pub const VARIABLES: [&str; 7] =

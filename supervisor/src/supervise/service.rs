@@ -1,0 +1,96 @@
+//! What the service manager hears of the cluster.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::systemd::Doing;
+
+/// What a stop takes at most beyond the grace: margins, signals, and the way out.
+const BEYOND_GRACE: Duration = Duration::from_secs(10);
+
+impl Supervisor {
+    /// In each turn of the loop.
+    pub(super) fn tell_service_manager(&mut self) {
+        let doing = match (&self.under_way, self.state) {
+            (_, ClusterState::Stopping) => Doing::Stopping(self.config.grace + BEYOND_GRACE),
+            (_, ClusterState::Starting) => Doing::Starting,
+            (Some(UnderWay::Reload { .. }), _) => Doing::Reloading,
+            // Clients are served: that the bus is down is no reason to hold the start up, nor what depends on it; the line says so.
+            (_, ClusterState::Running | ClusterState::Reloading) => Doing::Serving,
+        };
+        // Taken out for the call, which looks at all the rest.
+        let mut service = std::mem::take(&mut self.service);
+        service.turn(doing, || self.line());
+        self.service = service;
+    }
+
+    /// The cluster in one line.
+    fn line(&self) -> String {
+        let (mut ready, mut draining, mut connections) = (0, 0, 0);
+        for run in self.fleet.slots().flat_map(|slot| slot.runs()) {
+            connections += self.balancer.connections(run.id());
+            match run.phase() {
+                Phase::Ready => ready += 1,
+                Phase::Starting => {}
+                Phase::Draining | Phase::Terminating | Phase::Killing => draining += 1,
+            }
+        }
+        let bus = self.bus.status(Instant::now());
+        let facts = Facts {
+            state: self.state,
+            wanted: self.config.workers,
+            ready,
+            draining,
+            connections,
+            bus: (bus.kind.as_str(), bus.state.as_str()),
+        };
+        facts.line()
+    }
+}
+
+struct Facts {
+    state: ClusterState,
+    wanted: u16,
+    ready: usize,
+    draining: usize,
+    connections: usize,
+    bus: (&'static str, &'static str),
+}
+
+impl Facts {
+    fn line(&self) -> String {
+        let Facts { state, wanted, ready, draining, connections, bus: (kind, bus) } = self;
+        let begin = match state {
+            ClusterState::Starting => "starting: ",
+            ClusterState::Running => "",
+            ClusterState::Reloading => "reloading: ",
+            ClusterState::Stopping => "stopping: ",
+        };
+        let workers = if *wanted == 1 { "worker" } else { "workers" };
+        let draining = if *draining == 0 { String::new() } else { format!(", {draining} draining") };
+        let s = if *connections == 1 { "" } else { "s" };
+        format!("{begin}{ready}/{wanted} {workers} ready{draining}, {connections} connection{s}, bus {kind} {bus}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_how_the_cluster_is() {
+        let facts = Facts {
+            state: ClusterState::Running,
+            wanted: 2,
+            ready: 2,
+            draining: 0,
+            connections: 153,
+            bus: ("embedded", "up"),
+        };
+        assert_eq!(facts.line(), "2/2 workers ready, 153 connections, bus embedded up");
+        let facts = Facts { state: ClusterState::Reloading, draining: 1, bus: ("redis", "down"), ..facts };
+        assert_eq!(facts.line(), "reloading: 2/2 workers ready, 1 draining, 153 connections, bus redis down");
+        let facts = Facts { state: ClusterState::Starting, wanted: 1, ready: 0, draining: 0, connections: 1, ..facts };
+        assert_eq!(facts.line(), "starting: 0/1 worker ready, 1 connection, bus redis down");
+    }
+}
