@@ -16,7 +16,7 @@ use crate::config::{self, Flags, OrOff, Workers};
 const ENVIRONMENT: &str = "\
 Flags win over the environment, that over the file, and that over the defaults.
 Environment: ROOMD_LISTEN (or PORT: all addresses, that port), ROOMD_WORKERS, REDIS_URL (or REDIS_HOST and REDIS_PORT),
-ROOMD_ADMIN, ROOMD_ADMIN_TOKEN, ROOMD_CONTROL, and ROOMD_LOG (or RUST_LOG): what is logged, for example info,roomd_worker=debug
+ROOMD_ADMIN, ROOMD_ADMIN_TOKEN, ROOMD_CONTROL, ROOMD_HOST, and ROOMD_LOG (or RUST_LOG): what is logged, for example info,roomd_worker=debug
 
 Signals: TERM and INT stop gracefully, a second one at once. HUP and USR2 reload.
 Exit codes: 0 done, 1 failed at run time, 2 bad usage, 78 bad configuration.";

@@ -88,6 +88,8 @@ pub struct Overrides {
     pub admin: Option<Named<OrOff<SocketAddr>>>,
     pub control: Option<Named<PathBuf>>,
     pub admin_token: Option<Token>,
+    /// It has no flag: each host's own is its orchestrator's to say, as `ROOMD_HOST`.
+    pub host: Option<u16>,
 }
 
 impl Environment {
@@ -225,6 +227,7 @@ impl Overrides {
                 environment.get("ROOMD_CONTROL").map(|path| Named { value: path.into(), name: "ROOMD_CONTROL" })
             }),
             admin_token: admin_token(environment, problems),
+            host: host(environment, problems),
         }
     }
 }
@@ -246,6 +249,17 @@ where
             None
         }
     }
+}
+
+/// `ROOMD_HOST`.
+fn host(environment: &Environment, problems: &mut Vec<Problem>) -> Option<u16> {
+    let text = environment.text("ROOMD_HOST")?;
+    let host = text.parse().ok();
+    if host.is_none() {
+        let message = format!("the environment's ROOMD_HOST cannot be \"{text}\"");
+        problems.push(Problem::at(None, message, format!("give a number from 0 to {}", u16::MAX)));
+    }
+    host
 }
 
 /// `ROOMD_ADMIN_TOKEN`. Not as other variables: a wrong one is not shown.

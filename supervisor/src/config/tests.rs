@@ -371,6 +371,14 @@ fn off_switches_off_what_the_file_has() {
 }
 
 #[test]
+fn the_environment_says_which_host_this_is_before_the_file_does() {
+    let folder = folder("[cluster]\nhost = 1");
+    for (variables, host) in [(&[("ROOMD_HOST", "65535")][..], 65_535), (&[], 1)] {
+        assert_eq!(sources(folder.path(), variables).load().unwrap().host, host);
+    }
+}
+
+#[test]
 fn empty_variables_count_as_not_set() {
     let folder = folder("");
     let config = sources(folder.path(), &[("ROOMD_LISTEN", ""), ("PORT", ""), ("REDIS_URL", ""), ("REDIS_HOST", "")])
@@ -382,9 +390,15 @@ fn empty_variables_count_as_not_set() {
 #[test]
 fn mistakes_in_the_environment_are_told_by_their_variable() {
     let folder = folder("");
-    for (name, value) in
-        [("ROOMD_LISTEN", "x"), ("PORT", "http"), ("ROOMD_WORKERS", "0"), ("ROOMD_ADMIN", "x"), ("REDIS_PORT", "x")]
-    {
+    for (name, value) in [
+        ("ROOMD_LISTEN", "x"),
+        ("PORT", "http"),
+        ("ROOMD_WORKERS", "0"),
+        ("ROOMD_ADMIN", "x"),
+        ("REDIS_PORT", "x"),
+        ("ROOMD_HOST", "roomd-0"),
+        ("ROOMD_HOST", "65536"),
+    ] {
         let shown = sources(folder.path(), &[(name, value)]).load().unwrap_err().to_string();
         assert!(shown.contains(&format!("the environment's {name}")), "{name}: {shown}");
     }

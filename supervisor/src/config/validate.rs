@@ -69,6 +69,7 @@ pub fn validate(
     check.listeners_differ(&listen, &admin, &config.control);
 
     check.cluster(cluster, &mut config);
+    config.host = over.host.unwrap_or(config.host);
     config.bus = check.bus(over.redis, redis_url);
     check.socketio(socketio, &mut config.socketio);
     config.app = app.into();

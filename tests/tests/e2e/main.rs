@@ -9,6 +9,7 @@ mod chaos;
 mod chat;
 mod cli;
 mod clients;
+mod container;
 mod deaths;
 mod deflate;
 mod differential;
