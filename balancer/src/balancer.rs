@@ -112,12 +112,17 @@ impl Balancer {
         })
     }
 
-    /// Accepts from a listener until [`Balancer::stop`]. The listener is closed when this ends or is dropped.
+    /// Accepts from a listener until [`Balancer::stop`]. The listener is closed when this ends or is dropped; then those who still
+    /// wait there are turned away, unless somebody keeps it for them ([`Listener::keep`]).
     pub async fn serve(self: Rc<Self>, listener: Listener) {
         let mut stopped = self.stopped.subscribe();
         tokio::select! {
             biased;
-            _ = stopped.wait_for(|stopped| *stopped) => accept::turn_away(&self, &listener),
+            _ = stopped.wait_for(|stopped| *stopped) => {
+                if !listener.is_kept() {
+                    accept::turn_away(&self, &listener);
+                }
+            }
             () = accept::accept_all(&self, &listener) => {}
         }
     }

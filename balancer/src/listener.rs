@@ -48,7 +48,8 @@ pub enum ListenError {
 #[derive(Debug)]
 pub struct Listener {
     socket: Readiness,
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
+    kept: bool,
 }
 
 /// The file of a Unix socket that was bound here.
@@ -79,7 +80,20 @@ impl Listener {
             // sockets inherit this, which saves a call of the system for each.
             sockopt::set_tcp_nodelay(&socket, true)?;
         }
-        Ok(Listener { socket: Readiness::new(socket)?, _file: None })
+        Ok(Listener { socket: Readiness::new(socket)?, file: None, kept: false })
+    }
+
+    /// From now on somebody else holds it too, for whoever serves here after this process: who waits to be accepted when serving
+    /// ends is left waiting, and a Unix socket's file stays.
+    pub fn keep(&mut self) {
+        self.kept = true;
+        // Its removal is what would happen when it is dropped.
+        std::mem::forget(self.file.take());
+    }
+
+    /// Whether somebody else holds it too.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept
     }
 
     /// The address it really has: of port 0 the one that the system chose.
@@ -148,7 +162,7 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     }
     socket.listen(BACKLOG)?;
     let file = SocketFile { inode: inode(path)?, path: path.to_owned() };
-    Ok(Listener { socket: Readiness::new(socket.into())?, _file: Some(file) })
+    Ok(Listener { socket: Readiness::new(socket.into())?, file: Some(file), kept: false })
 }
 
 /// What is found where a Unix socket is to be bound.
@@ -274,6 +288,16 @@ mod tests {
         let _successor = std::os::unix::net::UnixListener::bind(&path).unwrap();
         drop(listener);
         assert!(path.exists(), "a successor's file");
+    }
+
+    #[tokio::test]
+    async fn the_file_of_a_listener_that_is_kept_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("public.sock");
+        let mut listener = Listener::bind(&ListenAddress::Unix(path.clone())).unwrap();
+        listener.keep();
+        drop(listener);
+        assert!(path.exists());
     }
 
     #[tokio::test]

@@ -1,6 +1,10 @@
 //! `roomd up`: binds everything, then hands over to the supervise loop.
 
-use std::{net::Ipv4Addr, pin::pin};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    pin::pin,
+};
 
 use roomd_balancer::{ListenAddress, ListenError, Listener};
 use roomd_wire::BusConfig;
@@ -14,7 +18,9 @@ use crate::{
     config::{Config, Sources, redact_redis_url},
     control::{self, ControlSocket},
     limits, supervise,
-    systemd::{Inherited, Notifier, ServiceManager, Store},
+    systemd::{
+        Inherited, Keep, Notifier, Passed, PassedSocket, Public, STORED_ADMIN, STORED_CONTROL, ServiceManager, Store,
+    },
 };
 
 /// Runs the cluster until it is stopped; `inherited` is what this process was started with.
@@ -26,17 +32,16 @@ pub fn up(sources: Sources, inherited: Inherited) -> Result<(), Failure> {
     runtime.block_on(tokio::task::LocalSet::new().run_until(run(sources, config, inherited)))
 }
 
-async fn run(sources: Sources, config: Config, inherited: Inherited) -> Result<(), Failure> {
+async fn run(sources: Sources, config: Config, mut inherited: Inherited) -> Result<(), Failure> {
     let descriptors = limits::raise_descriptors();
-    let control = ControlSocket::bind(&config.control).map_err(Failure::runtime)?;
-    let admin = match config.admin {
-        Some(address) => Some(Admin::bind(address).map_err(Failure::runtime)?),
-        None => None,
-    };
-    let admin_url = admin.as_ref().map(|admin| format!("http://{}", admin.address()));
-    let listeners = bind(&config.listen)?;
     let notifier = Notifier::of_process();
     let store = Store::new(notifier.clone());
+    let mut passed = Passed::of(&mut inherited, &store).map_err(Failure::runtime)?;
+    let control = control_socket(&config.control, passed.control.take(), &store)?;
+    let admin = admin_listener(config.admin, passed.admin.take(), &store)?;
+    let admin_url = admin.as_ref().map(|admin| format!("http://{}", admin.address()));
+    let listeners = passed.public(&config.listen, &store).into_iter().map(|public| listener(public, &store));
+    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
     inherited.close_rest(&store);
     let addresses: Vec<ListenAddress> = listeners.iter().filter_map(|listener| listener.local_address().ok()).collect();
     cli::print(&start_line(&config, &addresses, admin_url.as_deref()));
@@ -73,21 +78,90 @@ async fn run(sources: Sources, config: Config, inherited: Inherited) -> Result<(
     }
 }
 
-fn bind(addresses: &[ListenAddress]) -> Result<Vec<Listener>, Failure> {
-    let failed = |error: ListenError| Failure::Runtime(format!("failed to {error}"));
-    let bind = |address: &ListenAddress| match Listener::bind(address) {
-        // "All addresses" includes those of a host without IPv6.
-        Err(ListenError::Refused { error, .. }) if error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) => {
-            match address {
-                ListenAddress::Tcp(all) if all.ip().is_unspecified() => {
-                    Listener::bind(&ListenAddress::Tcp((Ipv4Addr::UNSPECIFIED, all.port()).into()))
-                }
-                address => Listener::bind(address),
-            }
+/// One of the listeners for clients. What is bound here is put into the store, so that a restart refuses nobody.
+fn listener(public: Public, store: &Store) -> Result<Listener, Failure> {
+    match public {
+        Public::Passed(PassedSocket { name, address, socket }) => {
+            let mut listener = Listener::adopt(socket).map_err(|error| {
+                Failure::Runtime(format!("cannot serve on {address}, passed as \"{name}\": {error}"))
+            })?;
+            listener.keep();
+            Ok(listener)
         }
-        bound => bound,
-    };
-    addresses.iter().map(|address| bind(address).map_err(failed)).collect()
+        Public::Bind(address, name) => {
+            let mut listener =
+                bind(&address).map_err(|error: ListenError| Failure::Runtime(format!("failed to {error}")))?;
+            if store.is_there() {
+                store.keep(&name, &listener, Keep::UntilRemoved);
+                listener.keep();
+            }
+            Ok(listener)
+        }
+    }
+}
+
+fn bind(address: &ListenAddress) -> Result<Listener, ListenError> {
+    match (Listener::bind(address), address) {
+        // "All addresses" includes those of a host without IPv6.
+        (Err(ListenError::Refused { error, .. }), ListenAddress::Tcp(all))
+            if error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) && all.ip().is_unspecified() =>
+        {
+            Listener::bind(&ListenAddress::Tcp((Ipv4Addr::UNSPECIFIED, all.port()).into()))
+        }
+        (bound, _) => bound,
+    }
+}
+
+fn control_socket(path: &Path, passed: Option<PassedSocket>, store: &Store) -> Result<ControlSocket, Failure> {
+    match passed {
+        Some(passed) if passed.address == ListenAddress::Unix(path.to_owned()) => {
+            return ControlSocket::adopt(path, passed.socket).map_err(Failure::runtime);
+        }
+        Some(passed) if passed.is_stored() => passed.forget(store),
+        // Every command would look for it elsewhere.
+        Some(PassedSocket { name, address, .. }) => {
+            return Err(Failure::Runtime(format!(
+                "the socket unit passes \"{name}\" at {address}, but the control socket is {}: let both be the same, \
+                 by [cluster] control or --control",
+                path.display()
+            )));
+        }
+        None => {}
+    }
+    let mut control = ControlSocket::bind(path).map_err(Failure::runtime)?;
+    if let Some(socket) = control.socket().filter(|_| store.is_there()) {
+        store.keep(STORED_CONTROL, socket, Keep::UntilRemoved);
+        control.keep();
+    }
+    Ok(control)
+}
+
+fn admin_listener(
+    wanted: Option<SocketAddr>,
+    passed: Option<PassedSocket>,
+    store: &Store,
+) -> Result<Option<Admin>, Failure> {
+    let fits = |passed: &PassedSocket| wanted.is_some_and(|wanted| passed.serves(&ListenAddress::Tcp(wanted)));
+    match (wanted, passed) {
+        (_, Some(passed)) if passed.is_stored() && !fits(&passed) => passed.forget(store),
+        (None, Some(PassedSocket { name, address, .. })) => {
+            return Err(Failure::Runtime(format!(
+                "the socket unit passes \"{name}\" at {address}, but the admin endpoints are switched off: take it out of \
+                 the unit, or the \"off\" out of [admin] listen"
+            )));
+        }
+        (Some(_), Some(PassedSocket { name, address, socket })) => {
+            let admin = Admin::adopt(socket).map_err(|error| {
+                Failure::Runtime(format!("the admin endpoints cannot be at {address}, passed as \"{name}\": {error}"))
+            });
+            return admin.map(Some);
+        }
+        (_, None) => {}
+    }
+    let Some(address) = wanted else { return Ok(None) };
+    let admin = Admin::bind(address).map_err(Failure::runtime)?;
+    store.keep(STORED_ADMIN, &admin, Keep::UntilRemoved);
+    Ok(Some(admin))
 }
 
 /// The configuration for a reload: what cannot change while the cluster runs stays, and is named.

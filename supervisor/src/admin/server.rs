@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     io,
     net::{SocketAddr, TcpListener as StdListener},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     pin::pin,
     sync::{
         Arc,
@@ -78,6 +79,12 @@ pub enum AdminError {
     },
 }
 
+impl AsFd for Admin {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
 impl Admin {
     /// Listens. Must be called inside a tokio runtime.
     pub fn bind(address: SocketAddr) -> Result<Admin, AdminError> {
@@ -93,6 +100,15 @@ impl Admin {
             io::ErrorKind::AddrInUse => AdminError::InUse(address),
             _ => AdminError::Io { address, source },
         })
+    }
+
+    /// Takes a socket that listens already. Must be called inside a tokio runtime.
+    pub fn adopt(socket: OwnedFd) -> io::Result<Admin> {
+        let listener = StdListener::from(socket);
+        listener.set_nonblocking(true)?;
+        // An error for one that is not TCP.
+        let address = listener.local_addr()?;
+        Ok(Admin { listener: TcpListener::from_std(listener)?, address })
     }
 
     /// The address it really has.

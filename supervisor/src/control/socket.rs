@@ -3,6 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     os::unix::{
         fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
         net::{UnixListener, UnixStream},
@@ -25,8 +26,8 @@ const BACKLOG: i32 = 64;
 pub struct ControlSocket {
     listener: Option<UnixListener>,
     path: PathBuf,
-    /// Device and inode of the socket's file: another's that took its place is left alone.
-    file: (u64, u64),
+    /// Device and inode of the socket's file: another's that took its place is left alone. None if the file shall stay.
+    file: Option<(u64, u64)>,
     /// Held for as long as the supervisor lives; the kernel lets go of it however that ends.
     _lock: Flock<File>,
 }
@@ -70,31 +71,7 @@ pub enum SocketError {
 impl ControlSocket {
     /// Makes the socket. A file that a dead supervisor left is replaced, one that somebody answers on is not.
     pub fn bind(path: &Path) -> Result<ControlSocket, SocketError> {
-        let failed = |what, path: &Path| {
-            let path = path.to_path_buf();
-            move |source| SocketError::Io { what, path, source }
-        };
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed("make the folder", folder))?;
-        check_folder(folder)?;
-
-        let lock_path = lock_path(path);
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .custom_flags(nix::libc::O_NOFOLLOW)
-            .open(&lock_path)
-            .map_err(failed("open the lock", &lock_path))?;
-        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
-            nix::errno::Errno::EWOULDBLOCK => SocketError::AlreadyRunning(path.into()),
-            error => SocketError::Io { what: "take the lock", path: lock_path.clone(), source: error.into() },
-        })?;
-
+        let lock = lock(path)?;
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed("look at", path)(error)),
@@ -104,7 +81,30 @@ impl ControlSocket {
         }
         let listener = listen(path).map_err(failed("make the control socket", path))?;
         let file = fs::symlink_metadata(path).map_err(failed("look at", path))?;
-        Ok(ControlSocket { listener: Some(listener), path: path.into(), file: (file.dev(), file.ino()), _lock: lock })
+        Ok(ControlSocket {
+            listener: Some(listener),
+            path: path.into(),
+            file: Some((file.dev(), file.ino())),
+            _lock: lock,
+        })
+    }
+
+    /// Takes a socket that listens already at this path. Its file stays.
+    pub fn adopt(path: &Path, socket: OwnedFd) -> Result<ControlSocket, SocketError> {
+        let lock = lock(path)?;
+        let listener = UnixListener::from(socket);
+        listener.set_nonblocking(true).map_err(failed("take over", path))?;
+        Ok(ControlSocket { listener: Some(listener), path: path.into(), file: None, _lock: lock })
+    }
+
+    /// From now on somebody else holds it too, for the next supervisor: its file stays.
+    pub fn keep(&mut self) {
+        self.file = None;
+    }
+
+    /// The socket, until the runtime has it.
+    pub fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.listener.as_ref().map(AsFd::as_fd)
     }
 
     /// The listener, for the runtime; once.
@@ -116,11 +116,41 @@ impl ControlSocket {
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.file) {
+        let Some(ours) = self.file else { return };
+        if fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == ours) {
             // Nothing is left to be done about a failure: the next start replaces the file.
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SocketError {
+    let path = path.to_path_buf();
+    move |source| SocketError::Io { what, path, source }
+}
+
+/// The right to be the one supervisor of this socket, in a folder that is fit for it.
+fn lock(path: &Path) -> Result<Flock<File>, SocketError> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed("make the folder", folder))?;
+    check_folder(folder)?;
+
+    let lock_path = lock_path(path);
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(&lock_path)
+        .map_err(failed("open the lock", &lock_path))?;
+    Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
+        nix::errno::Errno::EWOULDBLOCK => SocketError::AlreadyRunning(path.into()),
+        error => SocketError::Io { what: "take the lock", path: lock_path.clone(), source: error.into() },
+    })
 }
 
 /// A socket that is listening from the first moment with the mode it shall have: Linux takes the mode that the descriptor has

@@ -61,12 +61,14 @@ impl Inherited {
     }
 
     /// The first of this name.
+    #[allow(dead_code, reason = "for what one supervisor hands the next")]
     pub fn take(&mut self, name: &str) -> Option<OwnedFd> {
         let at = self.0.iter().position(|(given, _)| given == name)?;
         Some(self.0.remove(at).1)
     }
 
     /// All whose names begin so, with their whole names.
+    #[allow(dead_code, reason = "for what one supervisor hands the next")]
     pub fn take_prefixed(&mut self, prefix: &str) -> Vec<(String, OwnedFd)> {
         self.take_where(|name| name.starts_with(prefix))
     }
@@ -77,6 +79,7 @@ impl Inherited {
     }
 
     /// Whether there are none.
+    #[allow(dead_code, reason = "for what one supervisor hands the next")]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -3,20 +3,20 @@
 //! - [`Inherited`]: the descriptors that this process was started with: of socket units, and of the store.
 //! - [`ServiceManager`]: what the supervise loop tells of itself in its turns (`telling` decides what and when), by a
 //!   [`Notifier`]: ready, reloading, stopping, alive, and the line that `systemctl status` shows.
+//! - [`Passed`]: which of the former are listening sockets, and for whom.
 //! - [`Store`]: descriptors that the service manager keeps while this process is replaced.
-
-// Not all of it is used yet.
-#![allow(dead_code, unused_imports)]
 
 mod inherited;
 mod manager;
 mod notify;
+mod sockets;
 mod store;
 mod telling;
 
-pub use inherited::{Inherited, InheritedError};
+pub use inherited::Inherited;
 pub use manager::ServiceManager;
 pub use notify::Notifier;
+pub use sockets::{Passed, PassedSocket, Public, STORED_ADMIN, STORED_CONTROL};
 pub use store::{Keep, STORED, Store};
 pub use telling::Doing;
 

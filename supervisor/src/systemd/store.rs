@@ -3,10 +3,15 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::notify::{Notifier, Unread};
 
 /// What the names of all that this program stores begin with: they tell what was stored from what a socket unit passes.
 pub const STORED: &str = "store-";
+
+/// How long the service manager may take to carry out what it was told.
+const PATIENCE_S: i64 = 5;
 
 /// Until when a descriptor stays in the store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,6 +19,7 @@ pub enum Keep {
     /// Until it is removed.
     UntilRemoved,
     /// Also no longer than until its other side hangs up (or it has an error): the service manager watches it.
+    #[allow(dead_code, reason = "for what one supervisor hands the next")]
     UntilHangUp,
 }
 
@@ -25,6 +31,11 @@ impl Store {
     /// The store of whoever the notifier tells.
     pub fn new(notifier: Notifier) -> Store {
         Store(notifier)
+    }
+
+    /// Whether there may be one.
+    pub fn is_there(&self) -> bool {
+        self.0.is_heard()
     }
 
     /// Puts a descriptor there. Its name: printable ASCII without a colon, at most 255 characters, beginning with [`STORED`]. Of
@@ -42,6 +53,26 @@ impl Store {
     /// Takes all of this name out of it.
     pub fn remove(&self, name: &str) {
         self.0.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"), &[], Unread::Waits);
+    }
+
+    /// Waits until the service manager has carried out what it was told (sd_notify_barrier(3)): only then does a listener that was
+    /// removed leave its address to others.
+    pub fn settle(&self) {
+        if !self.is_there() {
+            return;
+        }
+        let (ours, theirs) = match std::io::pipe() {
+            Ok(pipe) => pipe,
+            Err(error) => return tracing::warn!(%error, "the service manager was not waited for"),
+        };
+        self.put("BARRIER=1", theirs.as_fd());
+        drop(theirs);
+        // It hangs up when the service manager, in turn, has closed its end.
+        let patience = Timespec { tv_sec: PATIENCE_S, tv_nsec: 0 };
+        match poll(&mut [PollFd::new(&ours, PollFlags::empty())], Some(&patience)) {
+            Ok(1..) => {}
+            outcome => tracing::warn!(?outcome, "the service manager did not answer"),
+        }
     }
 
     fn put(&self, words: &str, descriptor: BorrowedFd) {
@@ -95,6 +126,23 @@ mod tests {
         assert_eq!(next(&manager), ("FDSTORE=1\nFDNAME=store-public-0\nFDPOLL=0".into(), inode));
         assert_eq!(next(&manager), ("FDSTORE=1\nFDNAME=store-worker-0".into(), inode));
         assert_eq!(next(&manager), ("FDSTOREREMOVE=1\nFDNAME=store-public-0".into(), None));
+    }
+
+    #[test]
+    fn what_was_told_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let store = Store::new(Notifier::to(path.to_str().unwrap()).unwrap());
+        let answering = std::thread::spawn(move || {
+            // The descriptor that comes with it is closed at once.
+            let (message, inode) = next(&manager);
+            (message, inode.is_some(), std::time::Instant::now())
+        });
+        store.settle();
+        let (message, with_descriptor, answered) = answering.join().unwrap();
+        assert_eq!((message.as_str(), with_descriptor), ("BARRIER=1", true));
+        assert!(answered.elapsed() < std::time::Duration::from_secs(1));
     }
 
     #[test]
