@@ -98,6 +98,9 @@ pub struct WorkerStatus {
     pub bus_up: Option<bool>,
     /// Why it did not.
     pub bus_reason: Option<String>,
+    /// How long ago it told the figures of itself that stand here; none before its first report.
+    #[serde(default)]
+    pub reported_ago_s: Option<f64>,
     /// What it counted since it started.
     pub counters: WorkerCounters,
 }
@@ -346,6 +349,7 @@ pub(crate) fn sample() -> Status {
         busy_with: None,
         bus_up: Some(true),
         bus_reason: None,
+        reported_ago_s: Some(0.25),
         counters: WorkerCounters { events_in: 5, packets_out: 50, ..WorkerCounters::default() },
     };
     let backoff = WorkerStatus {
@@ -368,6 +372,7 @@ pub(crate) fn sample() -> Status {
             last_words: vec!["thread 'main' panicked at app.rs:1:1:".into(), "no \u{1b}[31mway\u{1b}[0m".into()],
         }),
         bus_up: None,
+        reported_ago_s: None,
         counters: WorkerCounters::default(),
         ..worker(1, 5, WorkerState::Backoff)
     };

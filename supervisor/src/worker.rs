@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
     process::{ExitStatus, Stdio},
     rc::Rc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -73,6 +73,8 @@ pub struct Worker {
     pub link: Rc<WorkerLink>,
     /// What it last said of itself.
     pub stats: RefCell<WorkerStats>,
+    /// When it said that.
+    pub reported: Cell<Option<Instant>>,
     /// What it last wrote.
     pub last_words: Rc<RefCell<LastWords>>,
     /// Whether it was sent its configuration.
@@ -121,8 +123,8 @@ impl Program {
         ];
         let reader = spawn_local(read_link(id, link.clone(), balancer.clone(), events.clone()));
         spawn_local(await_end(id, child, reader, output.into_iter().flatten().collect(), events.clone()));
-        let (stats, greeted, told_without_bus, busy_with, streams_waiting) = Default::default();
-        Ok(Worker { pid, link, stats, last_words, greeted, told_without_bus, busy_with, streams_waiting })
+        let (stats, reported, greeted, told_without_bus, busy_with, streams_waiting) = Default::default();
+        Ok(Worker { pid, link, stats, reported, last_words, greeted, told_without_bus, busy_with, streams_waiting })
     }
 }
 

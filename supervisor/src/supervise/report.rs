@@ -69,6 +69,7 @@ impl Supervisor {
             // Before its first report there is none: a worker that has reported has a reason or is up.
             bus_up: (stats.bus.up || !stats.bus.reason.is_empty()).then_some(stats.bus.up),
             bus_reason: Some(stats.bus.reason).filter(|reason| !reason.is_empty()),
+            reported_ago_s: worker.and_then(|worker| worker.reported.get()).map(|at| seconds_since(at, now)),
             counters: stats.counters,
         }
     }

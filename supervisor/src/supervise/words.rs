@@ -57,6 +57,7 @@ impl Supervisor {
                 if let Some(worker) = self.workers.get(&id) {
                     self.bus.note_worker(id, &stats.bus, &worker.told_without_bus);
                     *worker.stats.borrow_mut() = *stats;
+                    worker.reported.set(Some(now));
                 }
             }
             ToSupervisor::OpenRelay { to } => {
