@@ -8,6 +8,7 @@ use roomd_balancer::ListenAddress;
 
 use super::{
     failure::Failure,
+    man::man_page,
     order::{EmitArguments, Order, Sockets},
     parse_signal,
 };
@@ -149,6 +150,9 @@ enum Command {
     /// Be a worker (the supervisor starts them)
     #[command(hide = true)]
     Worker,
+    /// Print the manual page, as packages install it: `roomd man | man -l -`
+    #[command(hide = true)]
+    Man,
 }
 
 #[derive(Args)]
@@ -207,6 +211,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, Fai
         Some(Command::Emit(emit)) => ordered(emit.order()?),
         Some(Command::Sockets(sockets)) => ordered(sockets.order()?),
         Some(Command::Worker) => Asked::Worker,
+        Some(Command::Man) => {
+            let page = man_page(Arguments::command()).map_err(Failure::runtime)?;
+            Asked::Print(String::from_utf8_lossy(&page).into_owned())
+        }
     })
 }
 

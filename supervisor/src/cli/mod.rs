@@ -1,11 +1,12 @@
 //! The command line: what was asked for, who carries it out, and what the process exits with.
 //!
 //! `args` reads it (`order` what is for clients), `failure` has the exit codes, `commands` are the clients of the control socket, `table` is what
-//! `roomd status` shows to people.
+//! `roomd status` shows to people, `man` the manual page.
 
 mod args;
 mod commands;
 mod failure;
+mod man;
 mod order;
 mod signal;
 mod table;
