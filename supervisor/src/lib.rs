@@ -105,6 +105,7 @@ mod limits;
 mod log_writer;
 mod logging;
 mod places;
+mod process;
 mod program;
 mod reaper;
 mod rollout;

@@ -4,22 +4,20 @@ use std::{
     cell::{Cell, RefCell},
     ffi::OsStr,
     fmt, io,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::CommandExt as _,
+    },
     path::PathBuf,
-    process::{ExitStatus, Stdio},
+    process::{Command, Stdio},
     rc::Rc,
     time::{Duration, Instant},
 };
 
-use nix::{
-    sys::signal::{Signal, kill, killpg},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use roomd_balancer::Balancer;
-use roomd_wire::{Link, LinkError, Readiness, ToSupervisor, ToWorker, WorkerId, WorkerStats};
-use rustix::process::PidfdFlags;
+use roomd_wire::{Link, LinkError, ToSupervisor, ToWorker, WorkerId, WorkerStats};
 use tokio::{
-    process::{Child, Command},
     sync::mpsc,
     task::{JoinHandle, spawn_local},
 };
@@ -28,16 +26,14 @@ use crate::{
     config::TOKEN_VARIABLE,
     last_words::LastWords,
     logging::{self, Style},
+    process::Process,
     slot::Exit,
     systemd::VARIABLES,
-    worker_output::read_output,
+    worker_output::Output,
 };
 
 /// What a dead worker still said is read for at most this long: a process that it left behind could hold its socket open.
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
-/// Between two signals that would be taken for one if the first had not been seen yet.
-const SECOND_SIGNAL_AFTER: Duration = Duration::from_millis(50);
-
 /// How many streams of relayed requests may wait for room in the socket of a worker that does not read. One more is closed,
 /// which its request takes for the end of that worker: most likely it hangs, and soon will have been killed.
 const MAX_STREAMS_WAITING: usize = 512;
@@ -67,10 +63,15 @@ pub struct Program {
 
 /// A running worker.
 pub struct Worker {
-    /// Its process, which leads a process group.
+    /// The number of its process.
     pub pid: u32,
+    /// Its process, which leads a process group.
+    pub process: Rc<Process>,
     /// Its control socket.
     pub link: Rc<WorkerLink>,
+    /// What it writes.
+    #[allow(dead_code, reason = "for the supervisor that takes workers over, which comes next")]
+    pub output: Vec<Rc<Output>>,
     /// What it last said of itself.
     pub stats: RefCell<WorkerStats>,
     /// When it said that.
@@ -96,35 +97,25 @@ impl Program {
     /// Starts a worker; `events` hears of it until it has ended.
     pub fn start(&self, id: WorkerId, balancer: &Rc<Balancer>, events: &WorkerEvents) -> io::Result<Worker> {
         let (link, theirs) = WorkerLink::pair()?;
+        let [(stdout, to_stdout), (stderr, to_stderr)] = [io::pipe()?, io::pipe()?];
         let mut command = Command::new(&self.executable);
         // Nor may it speak to the service manager in the supervisor's name.
         for variable in VARIABLES {
             command.env_remove(variable);
         }
-        let mut child = command
+        command
             .arg0(OsStr::new("roomd"))
             .arg("worker")
             // An application has no use for it, and its children even less.
             .env_remove(TOKEN_VARIABLE)
             .env(logging::STYLE_VARIABLE, Style::of_process().as_str())
             .stdin(Stdio::from(theirs))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // A group of its own: a signal from the terminal is the supervisor's to pass on, and what the application
-            // starts ends with the worker.
-            .process_group(0)
-            .spawn()?;
-        let pid = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;
-        let link = Rc::new(link);
-        let last_words = Rc::new(RefCell::new(LastWords::default()));
-        let output = [
-            child.stdout.take().map(|pipe| spawn_local(read_output(id, pipe, last_words.clone()))),
-            child.stderr.take().map(|pipe| spawn_local(read_output(id, pipe, last_words.clone()))),
-        ];
-        let reader = spawn_local(read_link(id, link.clone(), balancer.clone(), events.clone()));
-        spawn_local(await_end(id, child, reader, output.into_iter().flatten().collect(), events.clone()));
-        let (stats, reported, greeted, told_without_bus, busy_with, streams_waiting) = Default::default();
-        Ok(Worker { pid, link, stats, reported, last_words, greeted, told_without_bus, busy_with, streams_waiting })
+            .stdout(to_stdout)
+            .stderr(to_stderr);
+        let process = Process::start(&mut command)?;
+        // The writing ends, which would hold off the end of what it writes.
+        drop(command);
+        Worker::attach(id, process, link, [stdout.into(), stderr.into()], balancer, events)
     }
 }
 
@@ -135,6 +126,40 @@ impl fmt::Display for Program {
 }
 
 impl Worker {
+    /// Listens to a worker; `output` are the pipes that it writes to, of which there may be none left.
+    pub fn attach(
+        id: WorkerId,
+        process: Process,
+        link: WorkerLink,
+        output: impl IntoIterator<Item = OwnedFd>,
+        balancer: &Rc<Balancer>,
+        events: &WorkerEvents,
+    ) -> io::Result<Worker> {
+        let (process, link) = (Rc::new(process), Rc::new(link));
+        let last_words = Rc::new(RefCell::new(LastWords::default()));
+        let output: Vec<Rc<Output>> =
+            output.into_iter().map(|pipe| Output::new(pipe).map(Rc::new)).collect::<io::Result<_>>()?;
+        let readers = output.iter().map(|output| spawn_local(output.clone().read(id, last_words.clone())));
+        let reader = spawn_local(read_link(id, link.clone(), balancer.clone(), events.clone()));
+        let readers: Vec<_> = readers.chain([reader]).collect();
+        spawn_local(await_end(id, process.clone(), readers, events.clone()));
+        let (stats, reported, greeted, told_without_bus, busy_with, streams_waiting) = Default::default();
+        let pid = process.id();
+        Ok(Worker {
+            pid,
+            process,
+            link,
+            output,
+            stats,
+            reported,
+            last_words,
+            greeted,
+            told_without_bus,
+            busy_with,
+            streams_waiting,
+        })
+    }
+
     /// Sends a message, now or as soon as the worker's socket has room. The waiting ends with the worker.
     pub fn tell(&self, message: ToWorker) {
         match self.link.try_send(&message, &[]) {
@@ -168,44 +193,18 @@ impl Worker {
     }
 
     /// Signals its process.
-    pub fn signal(&self, signal: Signal) -> nix::Result<()> {
-        let result = kill(self.process(), signal);
-        // Rust's runtime takes the first of these two to look for a stack overflow, finds none, and goes on without its
-        // handler: only the second does what it would do to any other program.
-        if result.is_ok() && matches!(signal, Signal::SIGSEGV | Signal::SIGBUS) {
-            self.signal_again(signal);
-        }
-        result
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        self.process.signal(signal)
     }
 
-    /// By a descriptor of the process: its number may be another's by then.
-    fn signal_again(&self, signal: Signal) {
-        use rustix::process::{Pid, pidfd_open, pidfd_send_signal};
-        let process = Pid::from_raw(self.pid.cast_signed()).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        let signal = rustix::process::Signal::from_named_raw(signal as i32);
-        if let (Some(process), Some(signal)) = (process, signal) {
-            spawn_local(async move {
-                tokio::time::sleep(SECOND_SIGNAL_AFTER).await;
-                // It has ended by the first one, perhaps.
-                let _ = pidfd_send_signal(&process, signal);
-            });
-        }
-    }
-
-    /// Signals its process and what that has started. A group that has ended already needs no signal.
+    /// Signals its process and what that has started.
     pub fn signal_group(&self, signal: Signal) {
-        if let Err(error) = killpg(self.process(), signal) {
-            tracing::debug!(worker.pid = self.pid, %signal, %error, "the signal was not sent");
-        }
+        self.process.signal_group(signal);
     }
 
     /// Its resident memory in bytes, as far as the kernel tells.
     pub fn rss_bytes(&self) -> Option<u64> {
         rss_bytes(self.pid)
-    }
-
-    fn process(&self) -> Pid {
-        Pid::from_raw(self.pid.cast_signed())
     }
 }
 
@@ -246,57 +245,19 @@ async fn read_link(id: WorkerId, link: Rc<WorkerLink>, balancer: Rc<Balancer>, e
     }
 }
 
-async fn await_end(
-    id: WorkerId,
-    mut child: Child,
-    reader: JoinHandle<()>,
-    output: Vec<JoinHandle<()>>,
-    events: WorkerEvents,
-) {
-    end_group(&child).await;
-    let exit = match child.wait().await {
-        Ok(status) => exit_of(status),
-        Err(error) => {
-            tracing::error!(%error, "cannot learn how a worker ended");
-            Exit::Code(1)
-        }
-    };
+async fn await_end(id: WorkerId, process: Rc<Process>, readers: Vec<JoinHandle<()>>, events: WorkerEvents) {
+    let exit = process.ended().await;
     // What it said before it ended is read first: connections it took over are its own, others go elsewhere (design D1).
     let last = async {
-        for task in [reader].into_iter().chain(output) {
+        for reader in readers {
             // A panic in a reader was printed when it happened.
-            let _ = task.await;
+            let _ = reader.await;
         }
     };
     if tokio::time::timeout(LAST_WORDS_WAIT, last).await.is_err() {
         tracing::warn!(worker = %id, "a process that the worker started has left its group and still holds its output");
     }
     let _ = events.send((id, FromWorker::Ended(exit))).await;
-}
-
-/// Waits until the process has ended, and ends what it started: nothing of that may live on without it, nor hold its output
-/// open. Done before the runtime reaps the process, while no other group can have its number.
-async fn end_group(child: &Child) {
-    let Some(pid) = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) else { return };
-    let ended = async {
-        let process = Readiness::new(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)?;
-        process.when_readable(|| Ok(())).await
-    };
-    match ended.await {
-        Ok(()) => {
-            // An empty group is the usual case.
-            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
-        }
-        Err(error) => tracing::warn!(%error, pid = pid.as_raw_nonzero(), "cannot watch a worker's process"),
-    }
-}
-
-fn exit_of(status: ExitStatus) -> Exit {
-    use std::os::unix::process::ExitStatusExt;
-    match status.signal() {
-        Some(number) => Exit::Signal(number, Signal::try_from(number).map_or("unknown", Signal::as_str)),
-        None => Exit::Code(status.code().unwrap_or(1)),
-    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,15 @@
 //! What a worker writes to its standard output and error: line by line into the log, and the last lines kept.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    rc::Rc,
+    time::Duration,
+};
 
-use roomd_wire::WorkerId;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use roomd_wire::{Readiness, WorkerId};
+use rustix::buffer::spare_capacity;
 
 use crate::{last_words::LastWords, logging};
 
@@ -15,7 +21,7 @@ const CHUNK_BYTES: usize = 16 * 1024;
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Cuts a stream of bytes into lines.
-#[derive(Default)]
+#[derive(Default, Debug)]
 struct Lines {
     begun: Vec<u8>,
 }
@@ -48,30 +54,54 @@ impl Lines {
     }
 }
 
-/// Reads to the end of the stream.
-pub async fn read_output(id: WorkerId, mut pipe: impl AsyncRead + Unpin, last_words: Rc<RefCell<LastWords>>) {
-    let mut lines = Lines::default();
-    let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-    let mut log = String::new();
-    loop {
-        chunk.clear();
-        let read = (&mut pipe).take(CHUNK_BYTES as u64).read_buf(&mut chunk).await.unwrap_or(0);
-        let each = |line: &str| {
-            last_words.borrow_mut().push(line);
-            logging::format_worker_line(&mut log, id, line);
-        };
-        match read {
-            0 => lines.finish(each),
-            _ => lines.push(&chunk, each),
-        }
-        logging::write_lines(&log);
-        log.clear();
-        match read {
-            0 => return,
-            CHUNK_BYTES => tokio::time::sleep(PAUSE).await,
-            _ => {}
+/// One of a worker's two streams of output: the end of a pipe that the worker writes to.
+#[derive(Debug)]
+pub struct Output {
+    pipe: Readiness,
+    lines: RefCell<Lines>,
+}
+
+impl Output {
+    /// Must be called inside a tokio runtime.
+    pub fn new(pipe: OwnedFd) -> io::Result<Output> {
+        Ok(Output { pipe: Readiness::new(pipe)?, lines: RefCell::default() })
+    }
+
+    /// Reads to the end of the stream.
+    pub async fn read(self: Rc<Self>, id: WorkerId, last_words: Rc<RefCell<LastWords>>) {
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+        let mut log = String::new();
+        loop {
+            chunk.clear();
+            let read = self.pipe.when_readable(|| read_some(&self.pipe, &mut chunk)).await.unwrap_or(0);
+            let each = |line: &str| {
+                last_words.borrow_mut().push(line);
+                logging::format_worker_line(&mut log, id, line);
+            };
+            match read {
+                0 => self.lines.borrow_mut().finish(each),
+                _ => self.lines.borrow_mut().push(&chunk, each),
+            }
+            logging::write_lines(&log);
+            log.clear();
+            match read {
+                0 => return,
+                CHUNK_BYTES => tokio::time::sleep(PAUSE).await,
+                _ => {}
+            }
         }
     }
+}
+
+impl AsFd for Output {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+}
+
+/// Fills the chunk as far as the pipe does.
+fn read_some(pipe: &Readiness, chunk: &mut Vec<u8>) -> io::Result<usize> {
+    Ok(rustix::io::read(pipe, spare_capacity(chunk))?)
 }
 
 #[cfg(test)]

@@ -49,6 +49,8 @@ pub enum Exit {
     Code(i32),
     /// A signal ended it: number and name.
     Signal(i32, &'static str),
+    /// It was no child of this supervisor, which has adopted it: only that it has ended is known.
+    Unknown,
 }
 
 /// One worker process.
@@ -230,28 +232,29 @@ impl Run {
     pub(super) fn ended(&self, exit: Exit) -> Option<(DeathCause, String)> {
         match (&self.verdict, self.phase) {
             // It ended by itself before the KILL came: that is also why it seemed unusable.
-            (Some((DeathCause::Hang | DeathCause::Crash, _)), _) if !exit.is_kill() => {
+            (Some((DeathCause::Hang | DeathCause::Crash, _)), _)
+                if !matches!(exit, Exit::Signal(_, "SIGKILL") | Exit::Unknown) =>
+            {
                 Some((exit.cause(), exit.to_string()))
             }
             (Some(verdict), _) => Some(verdict.clone()),
             (None, Phase::Starting) => Some((DeathCause::Start, exit.to_string())),
             (None, Phase::Ready) => Some((exit.cause(), exit.to_string())),
             // It may have had clients to end, and left them.
-            (None, Phase::Draining) if exit != Exit::Code(0) => Some((exit.cause(), exit.to_string())),
+            (None, Phase::Draining) if !matches!(exit, Exit::Code(0) | Exit::Unknown) => {
+                Some((exit.cause(), exit.to_string()))
+            }
             (None, Phase::Draining | Phase::Terminating | Phase::Killing) => None,
         }
     }
 }
 
 impl Exit {
-    fn is_kill(self) -> bool {
-        matches!(self, Exit::Signal(_, "SIGKILL"))
-    }
-
     /// A signal that a process raises by its own fault is a crash; any other was sent by somebody.
     fn cause(self) -> DeathCause {
         match self {
             Exit::Code(_)
+            | Exit::Unknown
             | Exit::Signal(_, "SIGSEGV" | "SIGABRT" | "SIGBUS" | "SIGFPE" | "SIGILL" | "SIGTRAP" | "SIGSYS") => {
                 DeathCause::Crash
             }
@@ -265,6 +268,7 @@ impl fmt::Display for Exit {
         match self {
             Exit::Code(code) => write!(f, "exit status {code}"),
             Exit::Signal(_, name) => write!(f, "signal {}", name.trim_start_matches("SIG")),
+            Exit::Unknown => f.write_str("how is not known: an earlier supervisor had started it"),
         }
     }
 }

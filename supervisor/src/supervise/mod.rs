@@ -343,7 +343,7 @@ impl Supervisor {
         worker.signal(signal).map_err(|error| CommandError::Signal {
             signal: signal.as_str(),
             pid,
-            error: error.desc().to_owned(),
+            error: error.to_string(),
         })?;
         Ok(Killed { pid })
     }
