@@ -16,6 +16,11 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// After so many deaths in a row.
+    pub fn after(deaths: u32) -> Self {
+        Backoff { deaths }
+    }
+
     /// A worker died; how long to wait. Half of a pause is random.
     pub fn died(&mut self, rng: &mut fastrand::Rng) -> Duration {
         self.deaths = self.deaths.saturating_add(1);

@@ -109,9 +109,27 @@ impl Fleet {
         }
     }
 
+    /// With slots that there were before.
+    pub(super) fn with_slots(
+        timing: Timing,
+        rng: fastrand::Rng,
+        slots: Vec<Slot>,
+        actions: Vec<Action>,
+        ever_ready: bool,
+    ) -> Self {
+        let slots = slots.into_iter().map(|slot| (slot.place().0, slot)).collect();
+        Fleet { slots, actions: actions.into(), ever_ready, ..Fleet::new(timing, rng) }
+    }
+
     /// Other times from now on.
     pub fn set_timing(&mut self, timing: Timing) {
         self.timing = timing;
+    }
+
+    /// The times that it goes by.
+    #[cfg(test)]
+    pub fn timing(&self) -> &Timing {
+        &self.timing
     }
 
     /// The first `workers` slots shall have a worker, the others none.

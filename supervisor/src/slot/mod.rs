@@ -36,10 +36,12 @@ mod fleet;
 mod run;
 #[cfg(test)]
 mod simulation;
+mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
 
 pub use fleet::{Action, Fleet, Outcome, Timing};
 pub use run::{Exit, Phase, Run, RunEvent};
+pub use snapshot::{FleetState, Moment, Timeline};
 pub use state::{Ended, Pause, Slot};

@@ -6,12 +6,14 @@ use std::{
 };
 
 use roomd_wire::WorkerId;
+use serde::{Deserialize, Serialize};
 
 use super::fleet::{Action, Timing};
 use crate::status::DeathCause;
 
 /// Where in its life a run is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Spawned, not yet ready.
     Starting,
@@ -56,20 +58,20 @@ pub enum Exit {
 /// One worker process.
 #[derive(Clone, Debug)]
 pub struct Run {
-    id: WorkerId,
-    phase: Phase,
-    since: Instant,
-    ready_since: Option<Instant>,
+    pub(super) id: WorkerId,
+    pub(super) phase: Phase,
+    pub(super) since: Instant,
+    pub(super) ready_since: Option<Instant>,
     /// When the phase is over at the latest.
-    deadline: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
     /// When to ping next.
-    ping_at: Option<Instant>,
+    pub(super) ping_at: Option<Instant>,
     /// Since when a ping has been without an answer.
-    unanswered_since: Option<Instant>,
+    pub(super) unanswered_since: Option<Instant>,
     /// Why it was killed, if it was.
-    verdict: Option<(DeathCause, String)>,
+    pub(super) verdict: Option<(DeathCause, String)>,
     /// How often it was killed.
-    kills: u32,
+    pub(super) kills: u32,
 }
 
 impl Run {

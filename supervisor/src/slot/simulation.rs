@@ -9,7 +9,7 @@ use std::{
 
 use roomd_wire::WorkerId;
 
-use super::{Action, Exit, Fleet, Phase, RunEvent, Timing};
+use super::{Action, Exit, Fleet, Phase, RunEvent, Timeline, Timing};
 use crate::status::DeathCause;
 
 /// The processes as the operating system would have them.
@@ -70,7 +70,7 @@ impl World {
                 Action::SendPing(id) if self.alive.contains(&id) && !self.hung.contains_key(&id) => {
                     self.fleet.handle(id, RunEvent::Pong, self.now);
                 }
-                Action::SendDrain(id, within) => {
+                Action::SendDrain(id, within) if self.alive.contains(&id) => {
                     let latest = self.now + within + Duration::from_secs(2);
                     let known = self.leaving.entry(id).or_insert(latest);
                     *known = latest.min(*known);
@@ -198,11 +198,30 @@ impl World {
                     self.exit(id, Exit::Signal(9, "SIGKILL"));
                 }
             }
+            92..94 => self.take_over(),
             _ => {}
         }
         self.act();
         while self.fleet.poll_outcome().is_some() {}
         self.check();
+    }
+
+    /// Another supervisor goes on where this one was, after a while in which there was none. Some of the workers do not live to see
+    /// it; what the others hear from it is as if nothing had been.
+    fn take_over(&mut self) {
+        self.act();
+        let state = self.fleet.snapshot(&Timeline::new(self.now, 1_000_000_000));
+        let gap = Duration::from_millis(self.rng.u64(0..3000));
+        self.now += gap;
+        self.hung.values_mut().for_each(|since| *since = self.now);
+        let time = Timeline::new(self.now, 1_000_000_000 + gap.as_millis() as u64);
+        self.fleet = Fleet::restore(&state, self.fleet.timing().clone(), self.rng.fork(), &time);
+        self.leaving.values_mut().for_each(|latest| *latest += gap + Duration::from_secs(1));
+        for id in self.alive.clone() {
+            if self.rng.u8(..) < 30 {
+                self.exit(id, Exit::Unknown);
+            }
+        }
     }
 
     fn starting(&self) -> Vec<WorkerId> {

@@ -28,16 +28,16 @@ const MAX_OUTGOING: usize = 4;
 /// A place for one worker.
 #[derive(Debug)]
 pub struct Slot {
-    place: roomd_wire::Slot,
+    pub(super) place: roomd_wire::Slot,
     /// Whether it shall have a worker. What it has is in the fields below.
-    wanted: bool,
-    current: Option<Run>,
-    incoming: Option<Run>,
-    outgoing: Vec<Run>,
-    restart_at: Option<Instant>,
-    generation: u32,
-    backoff: Backoff,
-    restarts: BTreeMap<DeathCause, u64>,
+    pub(super) wanted: bool,
+    pub(super) current: Option<Run>,
+    pub(super) incoming: Option<Run>,
+    pub(super) outgoing: Vec<Run>,
+    pub(super) restart_at: Option<Instant>,
+    pub(super) generation: u32,
+    pub(super) backoff: Backoff,
+    pub(super) restarts: BTreeMap<DeathCause, u64>,
 }
 
 /// A run that has ended.
