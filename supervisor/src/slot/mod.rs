@@ -36,6 +36,8 @@ mod fleet;
 mod run;
 #[cfg(test)]
 mod simulation;
+// For the supervisor that takes over from another, which comes next.
+#[allow(dead_code)]
 mod snapshot;
 mod state;
 #[cfg(test)]
@@ -43,5 +45,6 @@ mod tests;
 
 pub use fleet::{Action, Fleet, Outcome, Timing};
 pub use run::{Exit, Phase, Run, RunEvent};
+#[allow(unused_imports)]
 pub use snapshot::{FleetState, Moment, Timeline};
 pub use state::{Ended, Pause, Slot};
