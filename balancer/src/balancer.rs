@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use roomd_wire::{ConnectionId, MAX_MESSAGE_BYTES, Network, PeerAddress, Readiness, WorkerId};
+use roomd_wire::{ConnectionId, Histogram, MAX_MESSAGE_BYTES, Network, PeerAddress, Readiness, WorkerId};
 use rustc_hash::FxBuildHasher;
 use tokio::{
     sync::watch,
@@ -73,6 +73,10 @@ pub struct BalancerStats {
     pub moved: u64,
     /// Connections that were answered here, by cause.
     pub refused: Vec<(Refusal, u64)>,
+    /// From `accept` to the word of a worker that it has taken the connection over: what the client took to send its head, too.
+    pub accept_to_ready: Histogram,
+    /// From the moment at which the head was there to that word.
+    pub handover: Histogram,
 }
 
 /// Accepts connections and hands them to workers. One per supervisor, on its one thread, inside a `LocalSet`.
@@ -84,6 +88,8 @@ pub struct Balancer {
     lingering: Cell<usize>,
     /// Whether a task sleeps until the first wait for a worker ends.
     watching_waits: Cell<bool>,
+    accept_to_ready: RefCell<Histogram>,
+    handover: RefCell<Histogram>,
 }
 
 struct State {
@@ -109,6 +115,8 @@ impl Balancer {
             reserve: Reserve::new(),
             lingering: Cell::new(0),
             watching_waits: Cell::new(false),
+            accept_to_ready: RefCell::default(),
+            handover: RefCell::default(),
         })
     }
 
@@ -153,8 +161,12 @@ impl Balancer {
     /// A worker has taken a connection over.
     pub fn accepted(&self, by: WorkerId, connection: ConnectionId) {
         let mut state = self.state.borrow_mut();
-        if state.router.acknowledge(by, connection) {
-            state.held.remove(&connection);
+        if state.router.acknowledge(by, connection)
+            && let Some(Held { since: Some((accepted, seen)), .. }) = state.held.remove(&connection)
+        {
+            let now = now();
+            self.accept_to_ready.borrow_mut().record(now.saturating_duration_since(accepted));
+            self.handover.borrow_mut().record(now.saturating_duration_since(seen));
         }
     }
 
@@ -193,7 +205,7 @@ impl Balancer {
                 refused = Some(socket);
                 return;
             }
-            state.held.insert(connection, Held { socket: socket.into(), peer, moved: true, read });
+            state.held.insert(connection, Held { socket: socket.into(), peer, moved: true, read, since: None });
             match to {
                 Some(worker) => state.router.place_at(connection, worker, now()),
                 None => state.router.place(connection, None, now()),
@@ -222,6 +234,8 @@ impl Balancer {
             handed_over_again: figures.taken_back,
             moved: figures.moved,
             refused: Refusal::ALL.into_iter().zip(figures.refused).collect(),
+            accept_to_ready: self.accept_to_ready.borrow().clone(),
+            handover: self.handover.borrow().clone(),
         }
     }
 
@@ -233,6 +247,7 @@ impl Balancer {
 
     /// A client that was accepted, as a non-blocking descriptor.
     pub(crate) fn admit(self: &Rc<Self>, client: OwnedFd, peer: PeerAddress) {
+        let accepted = now();
         let opened = self.state.borrow_mut().router.open(peer);
         let connection = match opened {
             Ok(connection) => connection,
@@ -241,9 +256,9 @@ impl Balancer {
         // Most heads are there already when their connection is accepted: those need no task and no watch.
         match peek_now(client.as_fd(), 0) {
             Ok(Peeked::Partial(seen)) => {
-                spawn_local(self.clone().await_head(connection, client, peer, seen));
+                spawn_local(self.clone().await_head(connection, client, peer, accepted, seen));
             }
-            peeked => self.decide(connection, client, peer, peeked),
+            peeked => self.decide(connection, client, peer, accepted, peeked),
         }
     }
 
@@ -263,14 +278,21 @@ impl Balancer {
         &self.reserve
     }
 
-    async fn await_head(self: Rc<Self>, connection: ConnectionId, client: OwnedFd, peer: PeerAddress, seen: usize) {
-        let deadline = Instant::now() + self.head_timeout;
+    async fn await_head(
+        self: Rc<Self>,
+        connection: ConnectionId,
+        client: OwnedFd,
+        peer: PeerAddress,
+        accepted: std::time::Instant,
+        seen: usize,
+    ) {
+        let deadline = Instant::from_std(accepted) + self.head_timeout;
         // A client on a near network sends its head right after it has connected: a turn of the loop later it is there, and a
         // watch would cost more than looking again.
         yield_now().await;
         let seen = match peek_now(client.as_fd(), seen) {
             Ok(Peeked::Partial(seen)) => seen,
-            peeked => return self.decide(connection, client, peer, peeked),
+            peeked => return self.decide(connection, client, peer, accepted, peeked),
         };
         let waited = async {
             let watched = Readiness::new(client)?;
@@ -278,7 +300,7 @@ impl Balancer {
             Ok::<_, io::Error>((watched.into_descriptor(), peeked))
         };
         match waited.await {
-            Ok((client, Ok(peeked))) => self.decide(connection, client, peer, peeked),
+            Ok((client, Ok(peeked))) => self.decide(connection, client, peer, accepted, peeked),
             Ok((client, Err(_too_slow))) => self.refuse_head(connection, client, Refusal::HeadTimeout),
             Err(error) => {
                 tracing::debug!(%error, "a connection could not be watched");
@@ -292,12 +314,15 @@ impl Balancer {
         connection: ConnectionId,
         client: OwnedFd,
         peer: PeerAddress,
+        accepted: std::time::Instant,
         peeked: io::Result<Peeked>,
     ) {
         match peeked {
             Ok(Peeked::Head(Head::Complete(home))) => self.change(|state| {
-                state.held.insert(connection, Held { socket: client.into(), peer, moved: false, read: Vec::new() });
-                state.router.place(connection, home, now());
+                let (now, read) = (now(), Vec::new());
+                let since = Some((accepted, now));
+                state.held.insert(connection, Held { socket: client.into(), peer, moved: false, read, since });
+                state.router.place(connection, home, now);
             }),
             Ok(Peeked::Head(Head::Refused(BadHead::TooLarge))) => {
                 self.refuse_head(connection, client, Refusal::HeadTooLarge);

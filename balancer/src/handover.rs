@@ -5,6 +5,7 @@ use std::{
     collections::VecDeque,
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
+    time::Instant,
 };
 
 use roomd_wire::{ConnectionId, Link, PeerAddress, ToSupervisor, ToWorker};
@@ -24,6 +25,8 @@ pub struct Held {
     pub moved: bool,
     /// What was read from it before it was moved.
     pub read: Vec<u8>,
+    /// When it was accepted, and when its head was there; not of one that was moved.
+    pub since: Option<(Instant, Instant)>,
 }
 
 /// What is on its way to one worker.

@@ -24,6 +24,8 @@
 //! End of file tells either side that the other is gone.
 
 mod config;
+mod figures;
+mod histogram;
 mod http_options;
 pub mod hub;
 mod link;
@@ -33,6 +35,8 @@ mod readiness;
 mod sid;
 
 pub use config::{BusConfig, ParserConfig, PerMessageDeflate, SocketIoConfig, WorkerConfig};
+pub use figures::{BusyRoom, MAX_BUSY_ROOMS, RedisFigures, WorkerTimings};
+pub use histogram::Histogram;
 pub use http_options::{CookieConfig, CorsConfig, CorsOrigin, HttpCompression, SameSite, Transports};
 pub use link::{Link, LinkError, MAX_DESCRIPTORS, MAX_MESSAGE_BYTES, send_now};
 pub use message::{

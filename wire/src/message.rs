@@ -1,10 +1,13 @@
 //! The typed messages of the control socket, and the ids they speak of.
 
-use std::{fmt, net::IpAddr};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::WorkerConfig;
+use crate::{
+    config::WorkerConfig,
+    figures::{BusyRoom, WorkerTimings},
+};
 
 /// Version of the messages below. Raised when an older peer could misread a newer message; fields that are added with a
 /// default do not raise it.
@@ -195,6 +198,10 @@ pub struct WorkerStats {
     pub bus: BusHealth,
     /// What was counted since the worker started.
     pub counters: WorkerCounters,
+    /// What was timed since then.
+    pub timings: WorkerTimings,
+    /// The rooms that most packets go to lately, the busiest first; at most [`crate::MAX_BUSY_ROOMS`].
+    pub busiest_rooms: Vec<BusyRoom>,
 }
 
 /// How one process finds the bus.
@@ -217,6 +224,10 @@ pub struct BusHealth {
 pub struct WorkerCounters {
     /// Events that clients sent.
     pub events_in: u64,
+    /// Events that the application sent, each once, however many clients it was for.
+    pub events_out: u64,
+    /// Packets that came from clients, heartbeats too.
+    pub packets_in: u64,
     /// Packets that were handed to clients, one per recipient.
     pub packets_out: u64,
     /// Bytes read from clients.
@@ -227,8 +238,14 @@ pub struct WorkerCounters {
     pub slow_clients: u64,
     /// Requests that were refused, all causes.
     pub refused_requests: u64,
+    /// The same by cause.
+    pub refused_by_cause: BTreeMap<String, u64>,
     /// Clients that were refused since there were as many child namespaces as a worker, or one client, may have.
     pub refused_namespaces: u64,
+    /// Engine.IO sessions that were begun.
+    pub sessions_opened: u64,
+    /// Those that ended, by Socket.IO's name of the reason.
+    pub sessions_closed_by_reason: BTreeMap<String, u64>,
     /// Events of the wrong shape for their handler.
     pub bad_events: u64,
     /// Handlers that ended in a panic.
@@ -243,6 +260,8 @@ pub struct WorkerCounters {
     pub bus_dropped: u64,
     /// Messages from the bus that could not be understood.
     pub bus_malformed: u64,
+    /// How often the bus was connected to.
+    pub bus_connects: u64,
     /// Requests relayed to another worker.
     pub relayed_requests: u64,
     /// Connections moved to another worker.

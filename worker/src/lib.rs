@@ -15,6 +15,7 @@ pub mod bus;
 pub mod chat;
 pub mod control;
 pub mod engine;
+pub mod lag;
 mod memory;
 pub mod page;
 pub mod protocol;

@@ -26,6 +26,7 @@ use crate::{
     bus::LocalFuture,
     control::{Outbox, WorkerLink},
     engine::{Engine, HttpService, Incoming, SessionHandler},
+    lag::LoopLag,
     running,
 };
 
@@ -185,8 +186,13 @@ pub async fn work(
         async move { outbox.run().await }
     });
     let Layers { bus, report, lead, stop, .. } = layers;
-    tokio::task::spawn_local(tell(engine.clone(), outbox.clone(), bus, report));
+    let lag = LoopLag::default();
+    tokio::task::spawn_local(lag.clone().measure());
+    let reporter = Rc::new(Reporter { engine: engine.clone(), outbox: outbox.clone(), layers: report, lag });
+    tokio::task::spawn_local(tell(reporter.clone(), bus));
     serve(&link, &engine, &outbox, lead, stop).await;
+    // What was counted since the last report would be lost.
+    reporter.report();
     Ok(())
 }
 
@@ -302,12 +308,7 @@ async fn bus_is_up(bus: &mut watch::Receiver<BusHealth>, within: Duration) {
 }
 
 /// Tells the supervisor how this worker does: every second, and when its bus comes up or goes down.
-async fn tell(
-    engine: Engine,
-    outbox: Outbox,
-    mut bus: watch::Receiver<BusHealth>,
-    layers: Box<dyn Fn(&mut WorkerStats)>,
-) {
+async fn tell(reporter: Rc<Reporter>, mut bus: watch::Receiver<BusHealth>) {
     let mut interval = tokio::time::interval(STATS_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -315,17 +316,28 @@ async fn tell(
             _ = interval.tick() => {}
             Ok(()) = bus.changed() => {}
         }
-        if outbox.is_behind() {
+        reporter.report();
+    }
+}
+
+/// Tells the supervisor how this worker does at this moment.
+struct Reporter {
+    engine: Engine,
+    outbox: Outbox,
+    layers: Box<dyn Fn(&mut WorkerStats)>,
+    lag: LoopLag,
+}
+
+impl Reporter {
+    fn report(&self) {
+        if self.outbox.is_behind() {
             // Old figures are not worth waiting in line.
-            continue;
+            return;
         }
-        let mut stats = WorkerStats {
-            connections: engine.connection_count(),
-            sessions: engine.session_count() as u64,
-            ..WorkerStats::default()
-        };
-        layers(&mut stats);
-        engine.report(&mut stats.counters);
-        outbox.send(ToSupervisor::Stats(Box::new(stats)));
+        let mut stats = WorkerStats::default();
+        (self.layers)(&mut stats);
+        self.engine.report(&mut stats);
+        stats.timings.loop_lag = self.lag.histogram();
+        self.outbox.send(ToSupervisor::Stats(Box::new(stats)));
     }
 }

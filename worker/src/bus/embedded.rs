@@ -11,7 +11,7 @@ use std::{
 };
 
 use roomd_wire::{
-    BusHealth, Readiness,
+    BusHealth, Histogram, Readiness,
     hub::{HubBuffer, HubFrame, HubOp, MAX_HUB_BODY_BYTES, decode_count},
 };
 use rustix::{
@@ -97,6 +97,7 @@ impl EmbeddedBus {
 
     /// Reads, writes and checks health until the stream ends.
     async fn drive(&self) {
+        self.common.count(|counters| counters.connects += 1);
         self.update_health(|health, now| health.handle_connected(now));
         let mut input = HubBuffer::default();
         let timer = tokio::time::sleep(Duration::ZERO);
@@ -297,6 +298,10 @@ impl Bus for EmbeddedBus {
 
     fn counters(&self) -> BusCounters {
         self.common.counters()
+    }
+
+    fn round_trips(&self) -> Histogram {
+        self.common.report.round_trips()
     }
 }
 

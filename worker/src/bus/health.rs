@@ -49,6 +49,8 @@ pub struct Health {
     since: Instant,
     reason: String,
     latency: Option<Duration>,
+    /// Of a probe that came back and nobody has asked for yet.
+    round_trip: Option<Duration>,
     probe: Option<Probe>,
     next_probe: Option<Instant>,
     /// The last error the bus answered with: why a probe may be missing.
@@ -81,6 +83,7 @@ impl Health {
             since: now,
             reason: "not connected yet".into(),
             latency: None,
+            round_trip: None,
             probe: None,
             next_probe: None,
             hint: None,
@@ -108,6 +111,11 @@ impl Health {
         self.latency.filter(|_| self.is_up())
     }
 
+    /// How long a probe took that has just come back; each is told once.
+    pub fn take_round_trip(&mut self) -> Option<Duration> {
+        self.round_trip.take()
+    }
+
     /// Messages can be published and come back from now on.
     pub fn handle_connected(&mut self, now: Instant) {
         self.connected = true;
@@ -128,6 +136,7 @@ impl Health {
         // A late one says that the bus is slow, which is not up.
         let Some(probe) = self.probe.take_if(|probe| probe.number == number && now < probe.deadline) else { return };
         self.latency = Some(now.saturating_duration_since(probe.sent));
+        self.round_trip = self.latency;
         self.next_probe = Some((probe.sent + self.timing.interval).max(now));
         self.hint = None;
         if self.up != Some(true) {

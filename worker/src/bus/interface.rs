@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use roomd_wire::{BusHealth, WorkerId};
+use roomd_wire::{BusHealth, Histogram, WorkerId};
 
 /// What a bus tells the layer above.
 pub trait BusHandler {
@@ -82,6 +82,10 @@ pub trait Bus {
     fn flush(&self);
     /// Messages published, and dropped because the bus was down or its queue full, since the start.
     fn counters(&self) -> BusCounters;
+    /// How long messages took that went out to measure the health and came back.
+    fn round_trips(&self) -> Histogram {
+        Histogram::default()
+    }
 }
 
 /// Who is subscribed to a channel.
@@ -107,4 +111,6 @@ pub struct BusCounters {
     pub received: u64,
     /// Messages dropped because the bus was down or its queue full.
     pub dropped: u64,
+    /// How often it was connected to.
+    pub connects: u64,
 }

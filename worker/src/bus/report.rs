@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use roomd_wire::BusHealth;
+use roomd_wire::{BusHealth, Histogram};
 use tokio::sync::watch;
 
 use super::{
@@ -19,6 +19,7 @@ pub struct HealthReport {
     core: RefCell<Health>,
     current: watch::Sender<BusHealth>,
     handler: Rc<dyn BusHandler>,
+    round_trips: RefCell<Histogram>,
 }
 
 /// What is left for the owner of the connection to do.
@@ -34,7 +35,7 @@ impl HealthReport {
     pub fn new(timing: HealthTiming, handler: Rc<dyn BusHandler>) -> Self {
         let core = Health::new(timing, fastrand::Rng::new(), Instant::now());
         let current = watch::Sender::new(BusHealth { reason: core.reason().into(), ..BusHealth::default() });
-        HealthReport { core: RefCell::new(core), current, handler }
+        HealthReport { core: RefCell::new(core), current, handler, round_trips: RefCell::default() }
     }
 
     /// How the bus is.
@@ -47,6 +48,11 @@ impl HealthReport {
         self.current.subscribe()
     }
 
+    /// How long probes took.
+    pub fn round_trips(&self) -> Histogram {
+        self.round_trips.borrow().clone()
+    }
+
     /// When to call [`HealthReport::update`] with the core's timeout.
     pub fn timeout(&self) -> Option<Instant> {
         self.core.borrow().poll_timeout()
@@ -56,6 +62,9 @@ impl HealthReport {
     pub fn update(&self, event: impl FnOnce(&mut Health, Instant)) -> HealthDuty {
         let now = Instant::now();
         event(&mut self.core.borrow_mut(), now);
+        if let Some(round_trip) = self.core.borrow_mut().take_round_trip() {
+            self.round_trips.borrow_mut().record(round_trip);
+        }
         let (mut duty, mut turned) = (HealthDuty::default(), false);
         while let Some(action) = self.poll() {
             match action {

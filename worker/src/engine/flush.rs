@@ -29,6 +29,8 @@ pub(super) struct Turn {
     scheduled: Cell<bool>,
     /// How often something was sent.
     sent: Cell<u64>,
+    /// A broadcast was timed in this turn.
+    timed: Cell<bool>,
     task: RefCell<Option<Waker>>,
     hooks: RefCell<Vec<Rc<dyn Fn()>>>,
 }
@@ -47,6 +49,11 @@ impl Turn {
     /// Something was sent: the turn may not be over yet.
     pub(super) fn note_sent(&self) {
         self.sent.set(self.sent.get().wrapping_add(1));
+    }
+
+    /// Whether a broadcast is to be timed: the first of each turn is.
+    pub(super) fn times_next(&self) -> bool {
+        !self.timed.replace(true)
     }
 
     pub(super) fn add_hook(&self, hook: Rc<dyn Fn()>) {
@@ -86,7 +93,12 @@ pub(super) async fn run(engine: Engine) {
         let (sessions, packets) = (engine.0.state.borrow().dirty.len(), engine.0.counters.packets_out.get());
         let begin = Instant::now();
         engine.flush(&mut scratch);
-        pace.wrote(begin, Instant::now(), sessions, packets - std::mem::replace(&mut written, packets));
+        let end = Instant::now();
+        engine.0.turn.timed.set(false);
+        if sessions > 0 {
+            engine.0.counters.flushed(begin, end);
+        }
+        pace.wrote(begin, end, sessions, packets - std::mem::replace(&mut written, packets));
     }
 }
 
@@ -115,6 +127,7 @@ impl Engine {
                 return;
             }
             for (key, reason) in ended {
+                self.0.counters.close(reason);
                 guarded("the end of a session", || self.handler().closed(key, reason));
             }
         }

@@ -20,7 +20,7 @@ use tungstenite::handshake::derive_accept_key;
 
 use super::{
     connection::{Open, linger},
-    counters::add,
+    counters::{Cause, add},
     handler::{Handshake, SessionKey},
     hooks::Denied,
     http::asks_the_application,
@@ -103,13 +103,13 @@ pub(super) async fn answer(engine: &Engine, request: Request, open: &Open) -> Op
         if !moved {
             return give(open, None, stream, &head, &rest);
         }
-        add(&engine.0.counters.refused_requests, 1);
+        engine.0.counters.refuse(Cause::Leaving);
         return refuse(engine, stream, &bad_request("The server leaves")).await;
     }
     let (mut response, window) = match offer(engine, &head) {
         Ok(offer) => (switching(engine, peer, &head, &offer, newcomer), offer.deflate.map(|agreed| agreed.window)),
         Err(refused) => {
-            add(&engine.0.counters.refused_requests, 1);
+            engine.0.counters.refuse(Cause::BadUpgrade);
             return refuse(engine, stream, &refused).await;
         }
     };

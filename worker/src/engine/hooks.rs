@@ -13,7 +13,7 @@ use http::{HeaderMap, Method, Uri, request::Parts};
 use roomd_wire::PeerAddress;
 use serde_json::{Value, json};
 
-use super::{counters::add, server::Engine};
+use super::{counters::Cause, server::Engine};
 use crate::{
     bus::LocalFuture,
     protocol::admission::{Misfit, Query, Refusal, decoded},
@@ -209,6 +209,18 @@ impl Denied {
         }
     }
 
+    /// How it is counted.
+    fn cause(&self) -> Cause {
+        match self {
+            Denied::ByRule(Refusal::UnknownTransport) => Cause::UnknownTransport,
+            Denied::ByRule(Refusal::UnknownSession) => Cause::UnknownSession,
+            Denied::ByRule(Refusal::BadMethod) => Cause::BadMethod,
+            Denied::ByRule(Refusal::BadRequest(_)) => Cause::BadRequest,
+            Denied::ByRule(Refusal::UnsupportedVersion) => Cause::UnsupportedVersion,
+            Denied::ByApplication(_) => Cause::Forbidden,
+        }
+    }
+
     /// What the client is told.
     pub(super) fn message(&self) -> &str {
         match self {
@@ -294,7 +306,7 @@ impl Engine {
 
     /// Counts a refusal, and tells the application of it.
     pub(super) fn note_refusal(&self, peer: PeerAddress, head: &Parts, denied: &Denied) {
-        add(&self.0.counters.refused_requests, 1);
+        self.0.counters.refuse(denied.cause());
         let Some(tell) = self.hooks().and_then(|hooks| hooks.connection_error.as_ref()) else { return };
         if self.0.refusals_told.take(Instant::now()) {
             tell(ConnectionErrorInfo {

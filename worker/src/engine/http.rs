@@ -20,7 +20,7 @@ use roomd_wire::{PeerAddress, SidHome, WorkerId};
 use super::{
     body::{Reset, ResponseBody},
     client_files::ClientFiles,
-    counters::add,
+    counters::{Cause, add},
     hooks::Denied,
     polling, relay,
     server::Engine,
@@ -239,7 +239,7 @@ async fn serve(engine: &Engine, source: Source, head: Parts, body: &mut Option<I
             None => Served::Here(match told {
                 Some(head) => refuse(engine, source, &head, Refusal::UnknownSession),
                 None => {
-                    add(&engine.0.counters.refused_requests, 1);
+                    engine.0.counters.refuse(Cause::UnknownSession);
                     refusal(&Refusal::UnknownSession.into())
                 }
             }),

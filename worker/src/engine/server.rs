@@ -246,9 +246,26 @@ impl Engine {
         self.0.counters.connections.get()
     }
 
-    /// Writes the engine's counters into the worker's.
-    pub fn report(&self, into: &mut roomd_wire::WorkerCounters) {
+    /// Writes the engine's figures into the worker's.
+    pub fn report(&self, into: &mut roomd_wire::WorkerStats) {
+        into.connections = self.connection_count();
+        into.sessions = self.session_count() as u64;
         self.0.counters.report(into);
+    }
+
+    /// Now, and the packets sent so far, if the broadcast that begins now is to be timed: one of each turn of the loop is.
+    pub fn begin_fanout(&self) -> Option<(Instant, u64)> {
+        self.0.turn.times_next().then(|| (Instant::now(), self.0.counters.packets_out.get()))
+    }
+
+    /// The broadcast that [`Engine::begin_fanout`] was asked for is in the queues of all its recipients. Without any, it does not
+    /// count.
+    pub fn end_fanout(&self, begun: Option<(Instant, u64)>) {
+        if let Some((begin, packets)) = begun
+            && self.0.counters.packets_out.get() > packets
+        {
+            self.0.counters.fanned_out(begin);
+        }
     }
 
     /// Registers what is to happen once a turn before clients are written to: the bus's flush.
@@ -296,6 +313,7 @@ impl Engine {
     pub(super) fn open_session(&self, sid: Sid, transport: Transport, socket: Option<Rc<Socket>>) -> SessionKey {
         let session = Session::open(transport, Instant::now(), &self.0.settings);
         let key = self.0.state.borrow_mut().sessions.insert(sid, session);
+        add(&self.0.counters.sessions_opened, 1);
         self.with_session(key, |entry, _, _, _| entry.socket = socket);
         key
     }
@@ -320,6 +338,7 @@ impl Engine {
     /// A packet came on a session's transport. False if the session takes no more: one that is ending still takes the client's
     /// own close.
     pub(super) fn incoming(&self, key: SessionKey, packet: Result<Packet<'_>, PacketError>) -> bool {
+        add(&self.0.counters.packets_in, 1);
         let deliver = match &packet {
             Ok(packet) => {
                 self.with_session(key, |entry, now, settings, out| entry.session.packet(packet, now, settings, out))

@@ -13,6 +13,7 @@ use super::{
     namespaces::{Nsp, Present, TooMany},
     pending,
     roll_call::{RollCall, Standing},
+    server::count,
 };
 use crate::{
     adapter::codec::{
@@ -220,6 +221,7 @@ impl Io {
         flags.timeout_ms = Some(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         let name = nsp.name.to_string();
         let packet = Packet { kind: PacketType::Event, nsp: name, id: None, data: Some(data) };
+        count(&self.0.counters.events_out);
         let (mut expected, mut here) = self.deliver_with_ack(nsp, &packet, &target, flags);
         let (mut answers, mut too_long) = (Vec::new(), None);
         // The clients here have it already, whether or not the bus can be asked.

@@ -47,6 +47,7 @@ mod asking;
 mod backlog;
 mod bound;
 mod broadcast;
+mod busy;
 pub mod call;
 mod connect_error;
 mod extract;

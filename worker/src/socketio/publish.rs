@@ -31,9 +31,12 @@ impl Inner {
         local: bool,
         event: &Data,
     ) {
+        count(&self.counters.events_out);
+        let begun = self.engine.begin_fanout();
         let packet = self.parser.event(&nsp.name, None, event).compress(flags.may_compress());
         // First here: clients of this worker never wait for the bus.
         self.deliver(nsp, rooms, except, flags.volatile, &packet);
+        self.engine.end_fanout(begun);
         if !local {
             self.publish(nsp, rooms, except, flags, event, &packet);
         }
@@ -43,6 +46,7 @@ impl Inner {
     pub(super) fn deliver(&self, nsp: &Nsp, rooms: &[&str], except: &[&str], volatile: bool, packet: &Encoded) {
         let state = self.state.borrow();
         let Some(members) = state.namespaces.of(nsp) else { return };
+        members.rooms.note_sent(rooms);
         let slot = members.rooms.batch(rooms, except).filter(|_| !volatile);
         if let Some(last) = slot.and_then(BatchSlot::get)
             && self.engine.append(&last, packet)
@@ -87,6 +91,12 @@ impl Io {
         if room.is_some_and(|room| !has(room)) {
             return;
         }
+        let begun = self.0.engine.begin_fanout();
+        self.deliver_heard(nsp, message);
+        self.0.engine.end_fanout(begun);
+    }
+
+    fn deliver_heard(&self, nsp: &Rc<Nsp>, message: &Bytes) {
         if envelope::is_envelope(message) {
             // Over Redis, where anybody can publish, nobody may hand us frames.
             let trusted = self.0.bus.get().is_some_and(|bus| bus.routing() == Routing::Exact);

@@ -3,7 +3,7 @@
 //! Every socket is in the room of its own id without an entry here: that room is found by [`Rooms::own`].
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     rc::{Rc, Weak},
 };
 
@@ -37,6 +37,9 @@ pub const MAX_ROOMS_PER_SOCKET: usize = 1000;
 /// ```
 pub const MAX_ROOM_NAME_BYTES: usize = 1024;
 
+/// So many rooms of one interval are remembered as such that were sent to.
+const MAX_TOUCHED: usize = 65_536;
+
 /// The rooms of a namespace.
 ///
 /// A member knows its place in each of its rooms, so a room is a plain list: four bytes for a member, no allocation for a
@@ -52,6 +55,10 @@ pub struct Rooms {
     epoch: Cell<u32>,
     /// For all sockets.
     batch: BatchSlot,
+    /// Packets to all sockets that [`Rooms::take_sent`] has not told yet.
+    sent: Cell<u64>,
+    /// Rooms that something was sent to since then.
+    touched: RefCell<Vec<u32>>,
 }
 
 /// The last batch that was sent to all members of a room, as long as they are its members.
@@ -83,6 +90,8 @@ struct Room {
     /// As many as fit into the space of a pointer and a capacity.
     members: SmallVec<[Member; 4]>,
     batch: BatchSlot,
+    /// Packets to its members that [`Rooms::take_sent`] has not told yet.
+    sent: Cell<u64>,
 }
 
 #[derive(Default)]
@@ -165,6 +174,7 @@ impl Rooms {
                     name: name.clone(),
                     members: SmallVec::new(),
                     batch: BatchSlot::default(),
+                    sent: Cell::new(0),
                 }) as u32;
                 self.names.insert(name, room);
                 (room, Change::Created)
@@ -259,6 +269,43 @@ impl Rooms {
         }
     }
 
+    /// A packet goes to the members of these rooms, or to all sockets.
+    pub fn note_sent(&self, rooms: &[&str]) {
+        if rooms.is_empty() {
+            self.sent.set(self.sent.get() + self.own.len() as u64);
+        }
+        for name in rooms {
+            // The rooms of single sockets are none that anybody would look for.
+            let Some(&at) = self.names.get(*name) else { continue };
+            let room = &self.rooms[at as usize];
+            if room.sent.get() == 0 {
+                let mut touched = self.touched.borrow_mut();
+                if touched.len() >= MAX_TOUCHED {
+                    continue;
+                }
+                touched.push(at);
+            }
+            room.sent.set(room.sent.get() + room.members.len() as u64);
+        }
+    }
+
+    /// Calls back with each room that packets went to since the last call, its members, and how many packets: one for each member
+    /// that had it. All sockets are a room without name.
+    pub fn take_sent(&self, mut each: impl FnMut(&str, usize, u64)) {
+        let everybody = self.sent.take();
+        if everybody > 0 {
+            each("", self.own.len(), everybody);
+        }
+        for at in self.touched.take() {
+            // It can have ended meanwhile, and another one can have its place.
+            let Some(room) = self.rooms.get(at as usize) else { continue };
+            let packets = room.sent.take();
+            if packets > 0 {
+                each(&room.name, room.members.len(), packets);
+            }
+        }
+    }
+
     fn members_of(&self, name: &str) -> impl Iterator<Item = Member> {
         let named = self.names.get(name).map(|&room| &self.rooms[room as usize].members);
         let own = SocketId::parse(name).and_then(|id| self.own(&id));
@@ -312,6 +359,31 @@ mod tests {
         assert_eq!(selected(&rooms, &[id(2).as_str()], &[]), [2]);
         assert_eq!(selected(&rooms, &["a", id(0).as_str()], &[]), [0, 1]);
         assert_eq!(selected(&rooms, &["none"], &[]), [0; 0]);
+    }
+
+    #[test]
+    fn what_was_sent_is_told_once_and_of_rooms_that_are_there() {
+        let mut rooms = Rooms::default();
+        (0..3).for_each(|member| rooms.add(member, id(member)));
+        for (member, name) in [(0, "a"), (1, "a"), (2, "b")] {
+            rooms.join(member, id(member), name);
+        }
+        let taken = |rooms: &Rooms| {
+            let mut taken = Vec::new();
+            rooms.take_sent(|room, members, packets| taken.push((room.to_owned(), members, packets)));
+            taken
+        };
+        for names in [&["a", "b"][..], &["a"], &[], &["none", id(0).as_str()]] {
+            rooms.note_sent(names);
+        }
+        let expected = [("", 3, 3), ("a", 2, 4), ("b", 1, 1)].map(|(room, members, packets)| (room.into(), members, packets));
+        assert_eq!(taken(&rooms), expected);
+        assert_eq!(taken(&rooms), []);
+        rooms.note_sent(&["b"]);
+        rooms.leave(2, "b");
+        rooms.join(2, id(2), "c");
+        rooms.note_sent(&["c"]);
+        assert_eq!(taken(&rooms), [("c".to_owned(), 1, 1)]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::{
     cell::{Cell, OnceCell, RefCell},
     rc::Rc,
+    time::Instant,
 };
 
 use roomd_wire::{WorkerId, WorkerStats};
@@ -19,6 +20,7 @@ use super::{
     app::App,
     backlog::Backlog,
     bound::Bound,
+    busy::Busiest,
     call::{OnStart, OnStop},
     handler::Erased,
     handlers::Failures,
@@ -75,6 +77,7 @@ pub(super) struct Inner {
     pub(super) server_events: Rc<Bound>,
     /// Handlers that hear of rooms or of what is sent, and wait for something.
     pub(super) hearers: Rc<Bound>,
+    busiest: RefCell<Busiest>,
 }
 
 #[derive(Default)]
@@ -123,6 +126,7 @@ pub(super) struct SocketState {
 #[derive(Default)]
 pub(super) struct Counters {
     pub(super) events_in: Cell<u64>,
+    pub(super) events_out: Cell<u64>,
     pub(super) bad_events: Cell<u64>,
     pub(super) bus_malformed: Cell<u64>,
     pub(super) ended_sessions: Cell<u64>,
@@ -159,6 +163,7 @@ impl Inner {
             stop: app.stop,
             once: app.once,
             counters: Counters::default(),
+            busiest: Busiest::new(Instant::now()).into(),
             rng: rng.into(),
             sequence: Cell::new(0),
             heard: RefCell::default(),
@@ -198,7 +203,9 @@ impl Inner {
         let state = self.state.borrow();
         stats.sockets = state.namespaces.iter().map(|members| members.sockets.len() as u64).sum();
         stats.rooms = state.namespaces.iter().map(|members| members.rooms.count() as u64).sum();
+        stats.busiest_rooms = self.busiest.borrow_mut().look(&state.namespaces, Instant::now());
         stats.counters.events_in = self.counters.events_in.get();
+        stats.counters.events_out = self.counters.events_out.get();
         stats.counters.refused_namespaces = self.counters.refused_namespaces.get();
         stats.counters.bad_events = self.counters.bad_events.get();
         stats.counters.bus_malformed = self.counters.bus_malformed.get();
@@ -210,6 +217,8 @@ impl Inner {
             stats.counters.bus_published = counters.published;
             stats.counters.bus_received = counters.received;
             stats.counters.bus_dropped = counters.dropped;
+            stats.counters.bus_connects = counters.connects;
+            stats.timings.bus_round_trip = bus.round_trips();
         }
     }
 

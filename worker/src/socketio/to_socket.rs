@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     Broadcast, RoomNames, Socket,
     ack::{AckError, Awaited},
+    server::count,
 };
 use crate::{
     adapter::codec::Flags,
@@ -223,6 +224,7 @@ impl<'a> ToSocket<'a> {
         }
         let packet =
             self.socket.io.0.parser.event(self.socket.namespace(), number, event).compress(self.flags.may_compress());
+        count(&io.0.counters.events_out);
         match self.flags.volatile {
             true => io.0.engine.send_volatile(session, &packet),
             false => io.0.engine.send(session, &packet),

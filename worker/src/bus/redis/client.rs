@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roomd_wire::BusHealth;
+use roomd_wire::{BusHealth, Histogram};
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::{
@@ -178,6 +178,10 @@ impl Bus for RedisBus {
 
     fn counters(&self) -> BusCounters {
         self.inner.common.counters()
+    }
+
+    fn round_trips(&self) -> Histogram {
+        self.inner.common.report.round_trips()
     }
 }
 

@@ -129,6 +129,7 @@ impl Session<'_> {
     fn all_subscribed(&self) {
         self.subscribed.notify_one();
         self.inner.publisher.open();
+        self.inner.common.count(|counters| counters.connects += 1);
         self.inner.update_health(|health, now| health.handle_connected(now));
     }
 

@@ -118,6 +118,16 @@ pub enum Probe {
 }
 
 impl CloseReason {
+    /// All reasons, for figures by reason.
+    pub const ALL: [CloseReason; 6] = [
+        CloseReason::TransportClose,
+        CloseReason::TransportError,
+        CloseReason::PingTimeout,
+        CloseReason::ParseError,
+        CloseReason::ForcedClose,
+        CloseReason::ServerShuttingDown,
+    ];
+
     /// The official server's name of the reason.
     pub fn as_str(self) -> &'static str {
         match self {

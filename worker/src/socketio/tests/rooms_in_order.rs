@@ -1,6 +1,6 @@
 //! What a room gets comes in order with everything else that its members get, and only to its members.
 
-use roomd_wire::WorkerCounters;
+use roomd_wire::WorkerStats;
 
 use super::{Cluster, run};
 use crate::{bus::Routing, socketio::App};
@@ -48,9 +48,9 @@ fn rooms_and_sockets_take_turns() {
         assert_eq!(heard, said(&["1", "2", "only one", "3", "5", "6", "7", "8", "9", "10", "11", "12"]));
         assert_eq!(two.received(), said(&["1", "2", "3", "4", "5", "6", "7", "8", "14"]));
         assert_eq!(three.received(), said(&["4", "6", "7", "8", "9", "10", "12", "13", "14"]));
-        let mut counters = WorkerCounters::default();
-        worker.engine.report(&mut counters);
-        assert_eq!(counters.packets_out, 3 + 13 + 9 + 9);
+        let mut stats = WorkerStats::default();
+        worker.engine.report(&mut stats);
+        assert_eq!(stats.counters.packets_out, 3 + 13 + 9 + 9);
     });
 }
 
