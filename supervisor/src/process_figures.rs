@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
-        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 900 0 0 0 250 150 0 0 20 0 3 0 12345 1000000 25 18446744073709551615";
+        let stat =
+            "7 (a) b (c) S 1 7 7 0 -1 4194560 900 0 0 0 250 150 0 0 20 0 3 0 12345 1000000 25 18446744073709551615";
         let figures = parse(stat);
         assert_eq!((figures.threads, figures.virtual_bytes), (Some(3), Some(1_000_000)));
         assert_eq!(figures.cpu_s, Some(400.0 / ticks_per_second()));

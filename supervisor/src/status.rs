@@ -4,8 +4,10 @@
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use roomd_balancer::BalancerStats;
-use roomd_wire::{Generation, Slot, WorkerCounters};
+use roomd_wire::{BusyRoom, Generation, Histogram, RedisFigures, Slot, WorkerCounters, WorkerTimings};
 use serde::{Deserialize, Serialize};
+
+pub use crate::process_figures::ProcessFigures;
 
 /// The whole cluster at one moment.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -24,6 +26,39 @@ pub struct Status {
     pub control: PathBuf,
     /// What the balancer counted.
     pub balancer: BalancerStatus,
+    /// What was counted in each slot by all its workers so far, also in slots that have none any more: no figure in it ever falls
+    /// while the supervisor runs.
+    #[serde(default)]
+    pub slots: Vec<SlotStatus>,
+    /// The rooms that most packets go to lately, over all workers, the busiest first; at most ten.
+    #[serde(default)]
+    pub busiest_rooms: Vec<BusyRoom>,
+}
+
+/// What all workers of a slot have counted and timed, those that have ended too.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SlotStatus {
+    /// Which slot.
+    pub slot: Slot,
+    /// How often its worker was started again after it died, by cause.
+    pub restarts_by_cause: BTreeMap<DeathCause, u64>,
+    /// What they counted.
+    pub counters: WorkerCounters,
+    /// What they timed.
+    pub timings: WorkerTimings,
+    /// From the start of a worker to its being ready.
+    pub starts: Histogram,
+}
+
+/// How late an event loop was in the last ten seconds, in milliseconds: what half of all samples, and 99 of 100, were not later
+/// than. None where there are no samples.
+#[derive(Clone, Copy, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lag {
+    /// Half of them.
+    pub p50_ms: Option<f64>,
+    /// 99 of 100.
+    pub p99_ms: Option<f64>,
 }
 
 /// The supervisor process.
@@ -41,6 +76,15 @@ pub struct SupervisorStatus {
     pub wanted_workers: u16,
     /// Its resident memory, if the kernel tells it.
     pub rss_bytes: Option<u64>,
+    /// What else the kernel tells of its process.
+    #[serde(default)]
+    pub process: ProcessFigures,
+    /// How late its event loop was lately.
+    #[serde(default)]
+    pub lag: Lag,
+    /// The same since its start.
+    #[serde(default)]
+    pub loop_lag: Histogram,
 }
 
 /// What the cluster as a whole is doing.
@@ -87,6 +131,15 @@ pub struct WorkerStatus {
     pub uptime_s: f64,
     /// Its resident memory; 0 if it has no process.
     pub rss_bytes: u64,
+    /// CPU time that it has used, in seconds, if the kernel tells it.
+    #[serde(default)]
+    pub cpu_s: Option<f64>,
+    /// How late its event loop was lately.
+    #[serde(default)]
+    pub lag: Lag,
+    /// How long its last test message over the bus took.
+    #[serde(default)]
+    pub bus_latency_ms: Option<f64>,
     /// In `backoff`: when it is started again.
     pub retry_in_s: Option<f64>,
     /// How the slot's last dead worker died.
@@ -167,6 +220,15 @@ pub struct BusStatus {
     pub reason: Option<String>,
     /// Where it is, without the password; none for the embedded one.
     pub url: Option<String>,
+    /// How long the supervisor's test messages took since its start.
+    #[serde(default)]
+    pub round_trips: Histogram,
+    /// How often the supervisor has connected to the bus.
+    #[serde(default)]
+    pub connects: u64,
+    /// What Redis tells of itself, asked every ten seconds; none over the embedded bus, while it is down, and where it may not be asked.
+    #[serde(default)]
+    pub redis: Option<RedisFigures>,
 }
 
 /// Which bus keeps the rooms in sync.
@@ -211,6 +273,10 @@ pub struct BalancerStatus {
     pub relays: u64,
     /// Connections that the balancer answered itself, by cause: the names are those of [`roomd_balancer::Refusal`].
     pub refused: BTreeMap<String, u64>,
+    /// From `accept` to a worker's word that it has the connection: what the client took to send its request's head, too.
+    pub accept_to_ready: Histogram,
+    /// From the moment at which that head was there to that word.
+    pub handover: Histogram,
 }
 
 impl Status {
@@ -252,6 +318,8 @@ impl From<BalancerStats> for BalancerStatus {
             moved: stats.moved,
             relays: 0,
             refused: stats.refused.into_iter().map(|(cause, count)| (cause.as_str().into(), count)).collect(),
+            accept_to_ready: stats.accept_to_ready,
+            handover: stats.handover,
         }
     }
 }
@@ -344,6 +412,9 @@ pub(crate) fn sample() -> Status {
         restarts_by_cause: BTreeMap::new(),
         uptime_s: 3723.0,
         rss_bytes: 5 * 1024 * 1024,
+        cpu_s: Some(1.5),
+        lag: Lag { p50_ms: Some(0.016), p99_ms: Some(2.048) },
+        bus_latency_ms: Some(0.25),
         retry_in_s: None,
         last_death: None,
         busy_with: None,
@@ -362,6 +433,9 @@ pub(crate) fn sample() -> Status {
         restarts_by_cause: BTreeMap::from([(DeathCause::Crash, 3), (DeathCause::Kill, 1)]),
         uptime_s: 0.0,
         rss_bytes: 0,
+        cpu_s: None,
+        lag: Lag::default(),
+        bus_latency_ms: None,
         retry_in_s: Some(1.5),
         last_death: Some(Death {
             generation: Generation(5),
@@ -384,6 +458,9 @@ pub(crate) fn sample() -> Status {
             state: ClusterState::Running,
             wanted_workers: 2,
             rss_bytes: Some(4 << 20),
+            process: ProcessFigures { cpu_s: Some(1.5), open_fds: Some(40), ..ProcessFigures::default() },
+            lag: Lag::default(),
+            loop_lag: Histogram::default(),
         },
         workers: vec![worker(0, 1, WorkerState::Ready), backoff],
         bus: BusStatus {
@@ -393,6 +470,9 @@ pub(crate) fn sample() -> Status {
             since_s: 75.0,
             reason: Some("connection refused".into()),
             url: Some("redis://127.0.0.1:6379".into()),
+            round_trips: Histogram::default(),
+            connects: 1,
+            redis: None,
         },
         listeners: vec!["http://127.0.0.1:3000".into()],
         admin: Some("http://127.0.0.1:3900".into()),
@@ -404,5 +484,20 @@ pub(crate) fn sample() -> Status {
             refused: BTreeMap::from([("head_timeout".into(), 1)]),
             ..BalancerStatus::default()
         },
+        slots: [0, 1].map(|slot| sample_slot(slot, if slot == 1 { 3 } else { 0 })).into(),
+        busiest_rooms: vec![BusyRoom { namespace: "/".into(), room: "lobby".into(), members: 3, packets_per_s: 50.0 }],
+    }
+}
+
+#[cfg(test)]
+fn sample_slot(slot: u16, crashes: u64) -> SlotStatus {
+    let mut starts = Histogram::default();
+    starts.record(std::time::Duration::from_millis(80));
+    SlotStatus {
+        slot: Slot(slot),
+        restarts_by_cause: BTreeMap::from([(DeathCause::Crash, crashes)]),
+        counters: WorkerCounters { events_in: 5, packets_out: 50, ..WorkerCounters::default() },
+        timings: WorkerTimings::default(),
+        starts,
     }
 }

@@ -201,23 +201,11 @@ impl Worker {
     pub fn signal_group(&self, signal: Signal) {
         self.process.signal_group(signal);
     }
-
-    /// Its resident memory in bytes, as far as the kernel tells.
-    pub fn rss_bytes(&self) -> Option<u64> {
-        rss_bytes(self.pid)
-    }
 }
 
 fn not_sent(error: &LinkError) {
     // The worker is gone, most likely, and its end about to be noticed.
     tracing::debug!(%error, "a message to a worker was not sent");
-}
-
-/// A process's resident memory in bytes, as far as the kernel tells.
-pub fn rss_bytes(pid: u32) -> Option<u64> {
-    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
 }
 
 async fn read_link(id: WorkerId, link: Rc<WorkerLink>, balancer: Rc<Balancer>, events: WorkerEvents) {

@@ -80,6 +80,7 @@ impl BusWatch {
     /// How the bus is.
     pub fn status(&self, now: Instant) -> BusStatus {
         let BusHealth { up, reason, latency_ms, .. } = self.monitor.health();
+        let figures = self.monitor.figures();
         let since = if up == self.up { now.saturating_duration_since(self.since) } else { Duration::ZERO };
         BusStatus {
             kind: self.kind,
@@ -88,6 +89,9 @@ impl BusWatch {
             since_s: since.as_secs_f64(),
             reason: (!up).then_some(reason),
             url: self.url.clone(),
+            round_trips: figures.round_trips,
+            connects: figures.connects,
+            redis: figures.redis.filter(|_| up),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod bus;
 mod change;
+mod figures;
 mod report;
 mod service;
 mod signals;
@@ -39,6 +40,7 @@ use crate::{
 };
 use bus::BusWatch;
 use change::UnderWay;
+use figures::Figures;
 use signals::{Received, Signals};
 
 /// How many words of all workers may wait for the loop.
@@ -84,6 +86,7 @@ struct Supervisor {
     relays: u64,
     hopeless: Option<String>,
     service: ServiceManager,
+    figures: Figures,
 }
 
 /// Runs the cluster until it is stopped: by a command or by a signal.
@@ -119,6 +122,7 @@ pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
         bus,
         events,
         service,
+        figures: Figures::start(),
     };
     supervisor.fleet.resize(supervisor.config.workers, Instant::now());
     loop {
@@ -245,6 +249,7 @@ impl Supervisor {
         let Ended { id, death } = ended;
         let leader = self.lead.stopped(id);
         self.appoint(leader);
+        self.figures.ledger.ended(id);
         let Some(worker) = self.workers.remove(&id) else {
             if let Some((cause, detail)) = death {
                 tracing::error!(worker = %id, %cause, %detail, "could not be started");

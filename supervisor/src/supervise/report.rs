@@ -5,8 +5,7 @@ use std::time::Instant;
 use super::*;
 use crate::{
     slot::{Run, Slot as SlotState},
-    status::{BalancerStatus, Status, SupervisorStatus, WorkerStatus},
-    worker::rss_bytes,
+    status::{BalancerStatus, ProcessFigures, Status, SupervisorStatus, WorkerStatus},
 };
 
 impl Supervisor {
@@ -14,6 +13,8 @@ impl Supervisor {
     pub(super) fn status(&self) -> Status {
         let now = Instant::now();
         let pid = std::process::id();
+        let process = ProcessFigures::own();
+        let (lag, loop_lag) = self.figures.lag();
         let mut workers = Vec::new();
         for slot in self.fleet.slots().filter(|slot| !slot.is_gone()) {
             workers.extend(slot.runs().map(|run| self.worker_status(slot, Some(run), now)));
@@ -28,7 +29,10 @@ impl Supervisor {
                 uptime_s: seconds_since(self.started, now),
                 state: self.state,
                 wanted_workers: self.config.workers,
-                rss_bytes: rss_bytes(pid),
+                rss_bytes: process.resident_bytes,
+                process,
+                lag,
+                loop_lag,
             },
             workers,
             bus: self.bus.status(now),
@@ -36,6 +40,8 @@ impl Supervisor {
             admin: self.admin.clone(),
             control: self.config.control.clone(),
             balancer: self.balancer_status(),
+            slots: self.slot_status(),
+            busiest_rooms: self.figures.ledger.busiest_rooms(),
         }
     }
 
@@ -43,6 +49,7 @@ impl Supervisor {
     fn worker_status(&self, slot: &SlotState, run: Option<&Run>, now: Instant) -> WorkerStatus {
         let worker = run.and_then(|run| self.workers.get(&run.id()));
         let stats = worker.map(|worker| worker.stats.borrow().clone()).unwrap_or_default();
+        let process = worker.map(|worker| ProcessFigures::of(worker.pid)).unwrap_or_default();
         let last_death =
             self.deaths.get(&slot.place()).map(|(death, at)| Death { ago_s: seconds_since(*at, now), ..death.clone() });
         WorkerStatus {
@@ -62,7 +69,10 @@ impl Supervisor {
             restarts: slot.restarts().values().sum(),
             restarts_by_cause: slot.restarts().clone(),
             uptime_s: run.map_or(0.0, |run| seconds_since(run.since(), now)),
-            rss_bytes: worker.and_then(Worker::rss_bytes).unwrap_or(0),
+            rss_bytes: process.resident_bytes.unwrap_or(0),
+            cpu_s: process.cpu_s,
+            lag: run.map(|run| self.figures.ledger.lag(run.id())).unwrap_or_default(),
+            bus_latency_ms: stats.bus.latency_ms,
             retry_in_s: slot.restart_at().map(|at| at.saturating_duration_since(now).as_secs_f64()),
             last_death,
             busy_with: worker.and_then(|worker| worker.busy_with.borrow().clone()),

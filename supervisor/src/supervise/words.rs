@@ -35,6 +35,7 @@ impl Supervisor {
             }
             ToSupervisor::Ready => {
                 tracing::info!(worker = %id, "ready");
+                self.note_start(id, now);
                 self.fleet.handle(id, RunEvent::Ready, now);
             }
             ToSupervisor::LetGo => {
@@ -56,6 +57,7 @@ impl Supervisor {
             ToSupervisor::Stats(stats) => {
                 if let Some(worker) = self.workers.get(&id) {
                     self.bus.note_worker(id, &stats.bus, &worker.told_without_bus);
+                    self.figures.ledger.note(id, (*stats).clone());
                     *worker.stats.borrow_mut() = *stats;
                     worker.reported.set(Some(now));
                 }

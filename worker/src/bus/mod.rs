@@ -23,7 +23,7 @@ mod report;
 pub use embedded::EmbeddedBus;
 pub use health::{Health, HealthAction, HealthTiming};
 pub use interface::{Bus, BusCounters, BusError, BusHandler, LocalFuture, Members, Routing, worker_name};
-pub use monitor::{BusMonitor, PublishError};
+pub use monitor::{BusFigures, BusMonitor, PublishError};
 #[doc(hidden)] // For the targets of `tests/fuzz`.
 pub use redis::resp;
 pub use redis::{RedisBus, RedisError};

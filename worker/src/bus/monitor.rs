@@ -1,10 +1,10 @@
 //! The supervisor's own access to the bus: for its health, and to publish what is ordered from outside of the workers. What it
 //! finds is in the log, once for the host; workers find the same, each for itself, and report it.
 
-use std::{future::Future, io, os::fd::OwnedFd, pin::Pin, rc::Rc, thread};
+use std::{future::Future, io, os::fd::OwnedFd, pin::Pin, rc::Rc, thread, time::Duration};
 
 use bytes::Bytes;
-use roomd_wire::BusHealth;
+use roomd_wire::{BusHealth, Histogram, RedisFigures};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::{LocalSet, spawn_local},
@@ -15,19 +15,37 @@ use super::{Bus, BusError, BusHandler, EmbeddedBus, HealthTiming, RedisBus};
 /// How many messages may wait for the thread; who publishes more waits.
 const POSTS_WAITING: usize = 32;
 
+/// From one look at the bus's figures to the next.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Redis is asked for its own figures at each such look.
+const LOOKS_PER_QUESTION: u32 = 10;
+
 /// Checks the bus for as long as it lives, on a thread of its own: a supervisor that is busy does not make the bus look
 /// slow.
 pub struct BusMonitor {
     health: watch::Receiver<BusHealth>,
     posts: mpsc::Sender<Post>,
+    figures: watch::Receiver<BusFigures>,
     /// Dropped with the monitor, which ends the thread.
     _stop: oneshot::Sender<()>,
 }
 
+/// What the monitor has counted and timed, and what it was told.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct BusFigures {
+    /// How long its probes took since its start.
+    pub round_trips: Histogram,
+    /// How often it has connected.
+    pub connects: u64,
+    /// What Redis told of itself last; none where it does not, or the bus is another one.
+    pub redis: Option<RedisFigures>,
+}
+
 type Driver = Pin<Box<dyn Future<Output = ()>>>;
 
-/// A bus, its health, and the future that drives it.
-type Made = (Rc<dyn Bus>, watch::Receiver<BusHealth>, Driver);
+/// A bus, its health, and the future that drives it; and the bus again if it can be asked for figures of its server.
+type Made = (Rc<dyn Bus>, watch::Receiver<BusHealth>, Driver, Option<Rc<RedisBus>>);
 
 /// A message for the bus, and who waits for word of it.
 struct Post {
@@ -73,7 +91,7 @@ impl BusMonitor {
         Self::start(move || {
             let (bus, driver) = EmbeddedBus::new(stream, timing, Rc::new(Log { bus: "embedded" }))?;
             let health = bus.health_changes();
-            Ok((bus as Rc<dyn Bus>, health, Box::pin(driver) as Driver))
+            Ok((bus as Rc<dyn Bus>, health, Box::pin(driver) as Driver, None))
         })
     }
 
@@ -82,13 +100,18 @@ impl BusMonitor {
         Self::start(move || {
             let (bus, driver) = RedisBus::new(&url, timing, Rc::new(Log { bus: "redis" })).map_err(io::Error::other)?;
             let health = bus.health_changes();
-            Ok((bus as Rc<dyn Bus>, health, Box::pin(driver) as Driver))
+            Ok((bus.clone() as Rc<dyn Bus>, health, Box::pin(driver) as Driver, Some(bus)))
         })
     }
 
     /// How the bus is now.
     pub fn health(&self) -> BusHealth {
         self.health.borrow().clone()
+    }
+
+    /// What it has found beside.
+    pub fn figures(&self) -> BusFigures {
+        self.figures.borrow().clone()
     }
 
     /// Told when the bus comes up or goes down, and when the reason changes.
@@ -111,14 +134,15 @@ impl BusMonitor {
     fn start(make: impl FnOnce() -> io::Result<Made> + Send + 'static) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel::<()>();
         let (posts, waiting) = mpsc::channel(POSTS_WAITING);
+        let (told, figures) = watch::channel(BusFigures::default());
         let (made, result) = std::sync::mpsc::sync_channel(1);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("bus-monitor".into()).spawn(move || {
             LocalSet::new().block_on(&runtime, async {
-                let (bus, driver) = match make() {
-                    Ok((bus, health, driver)) => {
+                let (bus, driver, redis) = match make() {
+                    Ok((bus, health, driver, redis)) => {
                         let _ = made.send(Ok(health));
-                        (bus, driver)
+                        (bus, driver, redis)
                     }
                     Err(error) => {
                         let _ = made.send(Err(error));
@@ -126,13 +150,40 @@ impl BusMonitor {
                     }
                 };
                 tokio::select! {
-                    () = async { tokio::join!(driver, publish_all(bus, waiting)); } => {}
+                    () = async { tokio::join!(driver, publish_all(bus.clone(), waiting), look(&*bus, redis, told)); } => {}
                     _ = stopped => {}
                 }
             });
         })?;
         let health = result.recv().map_err(|_| io::Error::other("the bus monitor's thread ended at once"))??;
-        Ok(BusMonitor { health, posts, _stop: stop })
+        Ok(BusMonitor { health, posts, figures, _stop: stop })
+    }
+}
+
+/// Tells the figures, for ever.
+async fn look(bus: &dyn Bus, redis: Option<Rc<RedisBus>>, told: watch::Sender<BusFigures>) {
+    let (mut looks, mut refusal_told) = (0_u32, false);
+    loop {
+        told.send_modify(|figures| {
+            figures.round_trips = bus.round_trips();
+            figures.connects = bus.counters().connects;
+        });
+        if let Some(redis) = redis.as_ref().filter(|_| bus.health().up) {
+            if looks.is_multiple_of(LOOKS_PER_QUESTION) {
+                let answer = redis.figures().await;
+                if let Ok(Err(refused)) = &answer
+                    && !std::mem::replace(&mut refusal_told, true)
+                {
+                    tracing::info!(reason = %refused, "redis does not tell of itself (INFO): its own figures are left out");
+                }
+                told.send_modify(|figures| figures.redis = answer.ok().and_then(Result::ok));
+            }
+            looks = looks.wrapping_add(1);
+        } else {
+            // Asked at once when it is back.
+            looks = 0;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

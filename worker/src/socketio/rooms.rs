@@ -376,7 +376,8 @@ mod tests {
         for names in [&["a", "b"][..], &["a"], &[], &["none", id(0).as_str()]] {
             rooms.note_sent(names);
         }
-        let expected = [("", 3, 3), ("a", 2, 4), ("b", 1, 1)].map(|(room, members, packets)| (room.into(), members, packets));
+        let expected =
+            [("", 3, 3), ("a", 2, 4), ("b", 1, 1)].map(|(room, members, packets)| (room.into(), members, packets));
         assert_eq!(taken(&rooms), expected);
         assert_eq!(taken(&rooms), []);
         rooms.note_sent(&["b"]);

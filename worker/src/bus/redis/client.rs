@@ -7,12 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roomd_wire::{BusHealth, Histogram};
+use roomd_wire::{BusHealth, Histogram, RedisFigures};
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::{
     connect::Target,
     error::RedisError,
+    info,
     queue::{Answer, Queue},
     resp::command,
     session,
@@ -72,6 +73,25 @@ impl RedisBus {
     /// Told when the bus comes up or goes down, and when the reason changes.
     pub fn health_changes(&self) -> watch::Receiver<BusHealth> {
         self.inner.common.report.watch()
+    }
+
+    /// What the server tells of itself, asked with `INFO`. The outer error is the connection's, the inner one the server's refusal.
+    pub(in crate::bus) async fn figures(&self) -> Result<Result<RedisFigures, String>, BusError> {
+        let asked_at = Instant::now();
+        let (info, commands) = (self.info(&[b"INFO"]), self.info(&[b"INFO", b"commandstats"]));
+        let info = match info.await? {
+            Ok(info) => info,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let answered_in = asked_at.elapsed();
+        let commands = commands.await?.unwrap_or_default();
+        Ok(Ok(info::figures(&info, &commands, answered_in)))
+    }
+
+    fn info(&self, parts: &[&[u8]]) -> LocalFuture<Result<Result<String, String>, BusError>> {
+        let (asker, answer) = oneshot::channel();
+        self.inner.publisher.push(Answer::Info(asker), |bytes| command(bytes, parts));
+        self.inner.common.answer(answer)
     }
 
     fn change(&self, subscribe: &'static [u8], name: &[u8]) {

@@ -18,6 +18,7 @@
 mod client;
 mod connect;
 mod error;
+mod info;
 mod queue;
 pub mod resp;
 mod session;

@@ -43,6 +43,8 @@ pub enum Answer {
     Count(oneshot::Sender<u64>),
     /// The channels that are subscribed to, for what comes in front of their names.
     Channels(oneshot::Sender<Vec<String>>),
+    /// What the server tells of itself, or why it does not.
+    Info(oneshot::Sender<Result<String, String>>),
 }
 
 /// Answers that are due; messages are many, and counted together.
@@ -51,6 +53,7 @@ enum Expected {
     Probe,
     Count(oneshot::Sender<u64>),
     Channels(oneshot::Sender<Vec<String>>),
+    Info(oneshot::Sender<Result<String, String>>),
 }
 
 impl Queue {
@@ -101,6 +104,7 @@ impl Queue {
             (Answer::Probe, _) => answers.push_back(Expected::Probe),
             (Answer::Count(asker), _) => answers.push_back(Expected::Count(asker)),
             (Answer::Channels(asker), _) => answers.push_back(Expected::Channels(asker)),
+            (Answer::Info(asker), _) => answers.push_back(Expected::Info(asker)),
         }
         true
     }
@@ -124,6 +128,7 @@ impl Queue {
             Expected::Probe => Answer::Probe,
             Expected::Count(asker) => Answer::Count(asker),
             Expected::Channels(asker) => Answer::Channels(asker),
+            Expected::Info(asker) => Answer::Info(asker),
         })
     }
 

@@ -166,6 +166,13 @@ impl Session<'_> {
             }
             // Who may not list channels can do without names.
             (Answer::Channels(asker), Reply::One(Item::Error(_))) => drop(asker.send(Vec::new())),
+            (Answer::Info(asker), Reply::One(Item::Bytes(text))) => {
+                let _ = asker.send(Ok(String::from_utf8_lossy(text).into_owned()));
+            }
+            // Who may not ask for it can do without.
+            (Answer::Info(asker), Reply::One(Item::Error(text))) => {
+                let _ = asker.send(Err(String::from_utf8_lossy(text).into_owned()));
+            }
             (answer, Reply::One(Item::Error(text))) => {
                 let error = RedisError::refused("PUBLISH", text);
                 if matches!(answer, Answer::Publish) {
