@@ -1,6 +1,7 @@
 //! `roomd up`: binds everything, then hands over to the supervise loop.
 
 use std::{
+    fmt::Display,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
     pin::pin,
@@ -15,7 +16,7 @@ use crate::{
     admin::Admin,
     cli::{self, Failure},
     command::{CommandError, Commands},
-    config::{Config, Sources, redact_redis_url},
+    config::{Config, Problems, Sources, redact_redis_url},
     control::{self, ControlSocket},
     limits, supervise,
     systemd::{
@@ -36,7 +37,8 @@ async fn run(sources: Sources, config: Config, mut inherited: Inherited) -> Resu
     let descriptors = limits::raise_descriptors();
     let notifier = Notifier::of_process();
     let store = Store::new(notifier.clone());
-    let mut passed = Passed::of(&mut inherited, &store).map_err(Failure::runtime)?;
+    let mut passed = Passed::of(&mut inherited, &store)
+        .map_err(|error| wrong_unit(error, "clients come by ListenStream=, with Accept=no"))?;
     let control = control_socket(&config.control, passed.control.take(), &store)?;
     let admin = admin_listener(config.admin, passed.admin.take(), &store)?;
     let admin_url = admin.as_ref().map(|admin| format!("http://{}", admin.address()));
@@ -76,6 +78,11 @@ async fn run(sources: Sources, config: Config, mut inherited: Inherited) -> Resu
             }
         }
     }
+}
+
+/// A socket unit that is not mended by trying again.
+fn wrong_unit(problem: impl Display, way_out: &str) -> Failure {
+    Problems::one("the socket unit", problem.to_string(), way_out).into()
 }
 
 /// One of the listeners for clients. What is bound here is put into the store, so that a restart refuses nobody.
@@ -120,11 +127,10 @@ fn control_socket(path: &Path, passed: Option<PassedSocket>, store: &Store) -> R
         Some(passed) if passed.is_stored() => passed.forget(store),
         // Every command would look for it elsewhere.
         Some(PassedSocket { name, address, .. }) => {
-            return Err(Failure::Runtime(format!(
-                "the socket unit passes \"{name}\" at {address}, but the control socket is {}: let both be the same, \
-                 by [cluster] control or --control",
-                path.display()
-            )));
+            return Err(wrong_unit(
+                format!("descriptor \"{name}\" is at {address}, but the control socket is {}", path.display()),
+                "let both be the same, by [cluster] control or --control",
+            ));
         }
         None => {}
     }
@@ -145,10 +151,10 @@ fn admin_listener(
     match (wanted, passed) {
         (_, Some(passed)) if passed.is_stored() && !fits(&passed) => passed.forget(store),
         (None, Some(PassedSocket { name, address, .. })) => {
-            return Err(Failure::Runtime(format!(
-                "the socket unit passes \"{name}\" at {address}, but the admin endpoints are switched off: take it out of \
-                 the unit, or the \"off\" out of [admin] listen"
-            )));
+            return Err(wrong_unit(
+                format!("descriptor \"{name}\" is at {address}, but the admin endpoints are off"),
+                "take it out of the unit, or the \"off\" out of [admin] listen",
+            ));
         }
         (Some(_), Some(PassedSocket { name, address, socket })) => {
             let admin = Admin::adopt(socket).map_err(|error| {

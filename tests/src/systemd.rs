@@ -72,7 +72,6 @@ impl Machine {
             let output = machine.run(&["systemctl", "is-active", "test.target", "systemd-journald.service"]);
             output.status.success().then_some(())
         });
-        machine.must(&["mkdir", "-p", "/etc/roomd"]);
         machine.write("/etc/roomd/cluster.toml", config);
         machine
     }
@@ -106,12 +105,16 @@ impl Machine {
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
-    /// Writes a file there.
+    /// A file there, as it is found from here.
+    pub fn path(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.first))
+    }
+
+    /// Writes a file there, and makes its folder.
     pub fn write(&self, path: &str, text: &str) {
-        let place = self.folder.path().join("file");
-        fs::write(&place, text).unwrap();
-        let mut command = self.command(&["sh", "-c", "mkdir -p \"$(dirname \"$1\")\" && cat >\"$1\"", "sh", path]);
-        assert!(command.stdin(fs::File::open(place).unwrap()).status().unwrap().success(), "{path}");
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
     }
 
     /// Adds to a unit, or makes a new one, and lets systemd read it.

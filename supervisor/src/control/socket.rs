@@ -29,7 +29,7 @@ pub struct ControlSocket {
     /// Device and inode of the socket's file: another's that took its place is left alone. None if the file shall stay.
     file: Option<(u64, u64)>,
     /// Held for as long as the supervisor lives; the kernel lets go of it however that ends.
-    _lock: Flock<File>,
+    _lock: Option<Flock<File>>,
 }
 
 /// Why the control socket cannot be had.
@@ -85,16 +85,16 @@ impl ControlSocket {
             listener: Some(listener),
             path: path.into(),
             file: Some((file.dev(), file.ino())),
-            _lock: lock,
+            _lock: Some(lock),
         })
     }
 
-    /// Takes a socket that listens already at this path. Its file stays.
+    /// Takes a socket that listens already at this path. Its file stays. No lock is taken: whoever would bind another one here finds
+    /// that this one answers, and a socket unit's folder need not be writable.
     pub fn adopt(path: &Path, socket: OwnedFd) -> Result<ControlSocket, SocketError> {
-        let lock = lock(path)?;
         let listener = UnixListener::from(socket);
         listener.set_nonblocking(true).map_err(failed("take over", path))?;
-        Ok(ControlSocket { listener: Some(listener), path: path.into(), file: None, _lock: lock })
+        Ok(ControlSocket { listener: Some(listener), path: path.into(), file: None, _lock: None })
     }
 
     /// From now on somebody else holds it too, for the next supervisor: its file stays.

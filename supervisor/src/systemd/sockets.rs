@@ -72,11 +72,11 @@ pub struct SocketError {
 /// What is wrong with a descriptor.
 #[derive(Debug, thiserror::Error)]
 enum Unfit {
-    #[error("is no socket: clients come by a ListenStream= of the socket unit")]
+    #[error("is no socket")]
     NoSocket,
-    #[error("is a {0} socket: clients come by a stream socket (ListenStream=)")]
+    #[error("is a {0} socket")]
     NoStream(&'static str),
-    #[error("is a socket that does not listen: the socket unit must not have Accept=yes")]
+    #[error("is a socket that does not listen")]
     DoesNotListen,
     #[error("is a socket of another family than IPv4, IPv6 and Unix")]
     Family,
@@ -336,7 +336,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         for (error, words) in [
             (error_of(UdpSocket::bind("127.0.0.1:0").unwrap()), "is a datagram socket"),
-            (error_of(TcpStream::connect(listener.local_addr().unwrap()).unwrap()), "must not have Accept=yes"),
+            (error_of(TcpStream::connect(listener.local_addr().unwrap()).unwrap()), "does not listen"),
             (error_of(std::fs::File::open("/dev/null").unwrap()), "is no socket"),
         ] {
             assert!(error.contains(words) && error.contains("\"roomd.socket\""), "{error}");

@@ -1,7 +1,6 @@
 //! Start, reload, deaths, hang and stop.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
@@ -11,7 +10,7 @@ use roomd_tests::{
     http::{Connection, HANDSHAKE},
 };
 
-use crate::CONFIG;
+use crate::{CONFIG, nobody_is_refused};
 
 /// The service, started and with both workers ready.
 fn started() -> Machine {
@@ -19,26 +18,6 @@ fn started() -> Machine {
     machine.must(&["systemctl", "start", "roomd"]);
     machine.await_workers(2);
     machine
-}
-
-/// Connects again and again while something is done: every client must be answered, by whoever serves then.
-fn nobody_is_refused(machine: &Machine, meanwhile: impl FnOnce()) -> usize {
-    let address = machine.addresses()[0].parse().unwrap();
-    let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let clients = scope.spawn(|| {
-            let mut answered = 0;
-            while !done.load(Relaxed) {
-                let answer = Connection::open(address).get(HANDSHAKE);
-                assert_eq!(answer.status, 200, "client {answered}: {answer:?}");
-                answered += 1;
-            }
-            answered
-        });
-        meanwhile();
-        done.store(true, Relaxed);
-        clients.join().unwrap()
-    })
 }
 
 #[test]
