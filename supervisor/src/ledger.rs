@@ -40,11 +40,14 @@ pub struct Past {
     pub timings: WorkerTimings,
     /// From the start of a worker to its `Ready`, of all workers of the slot that came so far.
     pub starts: Histogram,
+    /// CPU time that they used, in seconds, as far as it is known.
+    pub cpu_s: f64,
 }
 
 #[derive(Default, Debug)]
 struct Living {
     stats: WorkerStats,
+    cpu_s: f64,
     lag: RecentLag,
 }
 
@@ -56,11 +59,12 @@ pub struct RecentLag {
 }
 
 impl Ledger {
-    /// A worker has reported.
-    pub fn note(&mut self, id: WorkerId, stats: WorkerStats) {
+    /// A worker has reported; `cpu_s` is the CPU time that it has used, if that is known.
+    pub fn note(&mut self, id: WorkerId, stats: WorkerStats, cpu_s: Option<f64>) {
         let living = self.living.entry(id).or_default();
         living.lag.note(&stats.timings.loop_lag);
         living.stats = stats;
+        living.cpu_s = cpu_s.unwrap_or(living.cpu_s).max(living.cpu_s);
     }
 
     /// A worker has become ready, so long after its start.
@@ -71,9 +75,10 @@ impl Ledger {
     /// A worker has ended, and all its reports are noted.
     pub fn ended(&mut self, id: WorkerId) {
         let past = self.gone.entry(id.slot).or_default();
-        if let Some(Living { stats, .. }) = self.living.remove(&id) {
+        if let Some(Living { stats, cpu_s, .. }) = self.living.remove(&id) {
             past.counters.add(&stats.counters);
             past.timings.add(&stats.timings);
+            past.cpu_s += cpu_s;
         }
     }
 
@@ -83,6 +88,7 @@ impl Ledger {
         for (_, living) in self.living.iter().filter(|(id, _)| id.slot == slot) {
             sum.counters.add(&living.stats.counters);
             sum.timings.add(&living.stats.timings);
+            sum.cpu_s += living.cpu_s;
         }
         sum
     }
@@ -165,7 +171,7 @@ mod tests {
                 1 => ledger.ended(id(9, 1)),
                 _ => {
                     counted[slot][which] += rng.u64(..10);
-                    ledger.note(worker, stats(counted[slot][which]));
+                    ledger.note(worker, stats(counted[slot][which]), None);
                 }
             }
             for slot in 0..3 {
@@ -191,8 +197,8 @@ mod tests {
                 .collect(),
             ..WorkerStats::default()
         };
-        ledger.note(id(0, 1), report(&[("a", 5, 50.0), ("b", 1, 1.0)]));
-        ledger.note(id(1, 1), report(&[("b", 2, 80.0)]));
+        ledger.note(id(0, 1), report(&[("a", 5, 50.0), ("b", 1, 1.0)]), None);
+        ledger.note(id(1, 1), report(&[("b", 2, 80.0)]), None);
         let rooms = ledger.busiest_rooms();
         let told: Vec<_> = rooms.iter().map(|room| (&*room.room, room.members, room.packets_per_s)).collect();
         assert_eq!(told, [("b", 3, 81.0), ("a", 5, 50.0)]);

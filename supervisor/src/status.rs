@@ -48,6 +48,9 @@ pub struct SlotStatus {
     pub timings: WorkerTimings,
     /// From the start of a worker to its being ready.
     pub starts: Histogram,
+    /// CPU time that they used, in seconds.
+    #[serde(default)]
+    pub cpu_s: f64,
 }
 
 /// How late an event loop was in the last ten seconds, in milliseconds: what half of all samples, and 99 of 100, were not later
@@ -499,5 +502,6 @@ fn sample_slot(slot: u16, crashes: u64) -> SlotStatus {
         counters: WorkerCounters { events_in: 5, packets_out: 50, ..WorkerCounters::default() },
         timings: WorkerTimings::default(),
         starts,
+        cpu_s: 1.5,
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roomd_wire::{Histogram, Slot, WorkerId};
+use roomd_wire::{Histogram, Slot, WorkerId, WorkerStats};
 use roomd_worker::lag::LoopLag;
 use tokio::task::spawn_local;
 
@@ -14,7 +14,7 @@ use super::Supervisor;
 use crate::{
     ledger::{Ledger, RecentLag},
     slot::Phase,
-    status::{Lag, SlotStatus},
+    status::{Lag, ProcessFigures, SlotStatus},
 };
 
 /// From one look at the own loop's lag to the next.
@@ -43,6 +43,11 @@ impl Figures {
         figures
     }
 
+    /// A worker has reported.
+    pub(super) fn note(&mut self, id: WorkerId, pid: u32, stats: &WorkerStats) {
+        self.ledger.note(id, stats.clone(), ProcessFigures::of(pid).cpu_s);
+    }
+
     /// The lag of the supervisor's own loop: lately, and since the start.
     pub(super) fn lag(&self) -> (Lag, Histogram) {
         (self.recent.borrow().figures(), self.lag.histogram())
@@ -68,6 +73,7 @@ impl Supervisor {
                 counters: past.counters,
                 timings: past.timings,
                 starts: past.starts,
+                cpu_s: past.cpu_s,
             }
         };
         self.fleet.slots().map(|slot| status(slot.place(), slot.restarts().clone())).collect()

@@ -57,7 +57,7 @@ impl Supervisor {
             ToSupervisor::Stats(stats) => {
                 if let Some(worker) = self.workers.get(&id) {
                     self.bus.note_worker(id, &stats.bus, &worker.told_without_bus);
-                    self.figures.ledger.note(id, (*stats).clone());
+                    self.figures.note(id, worker.pid, &stats);
                     *worker.stats.borrow_mut() = *stats;
                     worker.reported.set(Some(now));
                 }

@@ -91,7 +91,7 @@ fn the_admin_listener_tells_of_health_and_metrics() {
     assert!(metrics.header("content-type").unwrap().starts_with("text/plain"));
     for line in metrics.body.lines().filter(|line| !line.starts_with('#')) {
         let (name, value) = line.rsplit_once(' ').unwrap();
-        assert!(name.starts_with("roomd_") && value.parse::<f64>().is_ok(), "{line}");
+        assert!((name.starts_with("roomd_") || name.starts_with("process_")) && value.parse::<f64>().is_ok(), "{line}");
     }
     cluster.run(&["kill", "0", "--signal", "STOP"]);
     // A stopped worker is ready until it is found to hang, which is past the time that this test takes.
