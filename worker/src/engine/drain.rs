@@ -1,11 +1,14 @@
-//! Leaving: the sessions are closed, evenly spread over the time that is left, those without anything to send first.
+//! Leaving: the sessions are closed, evenly spread over the time that is left, the idle ones first.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{handler::SessionKey, server::Engine};
-use crate::protocol::session::CloseReason;
+use crate::protocol::{
+    drain_order::{Candidate, DrainOrder},
+    session::CloseReason,
+};
 
 /// Part of the time within which the clients are closed; the rest is for their goodbyes.
 const SHARE: f64 = 0.8;
@@ -19,15 +22,19 @@ impl Engine {
     pub async fn drain(&self, within: Duration) {
         self.0.draining.set(true);
         let start = Instant::now();
-        let mut keys = self.drain_order();
-        let step = within.mul_f64(SHARE).div_f64(keys.len().max(1) as f64);
-        for (number, key) in (0u32..).zip(keys.drain(..)) {
-            let due = start + step * number;
+        let mut order = DrainOrder::new(self.candidates(), start.into(), within.mul_f64(SHARE));
+        while let Some(due) = order.due().map(Instant::from_std) {
             // Those that leave by themselves meanwhile need not be waited for.
             while Instant::now() < due && self.session_count() > 0 {
                 tokio::time::sleep_until(due.min(Instant::now() + LOOK)).await;
             }
-            self.close(key, CloseReason::ServerShuttingDown);
+            let next = {
+                let state = self.0.state.borrow();
+                order.next(|key| state.sessions.get(key).map(|entry| entry.active))
+            };
+            if let Some(key) = next {
+                self.close(key, CloseReason::ServerShuttingDown);
+            }
         }
         while start.elapsed() < within && (self.session_count() > 0 || self.busy_connections() > 0) {
             tokio::time::sleep(LOOK).await;
@@ -36,7 +43,7 @@ impl Engine {
 
     /// Closes all sessions at once.
     pub fn close_all(&self) {
-        for key in self.drain_order() {
+        for Candidate { key, .. } in self.candidates() {
             self.close(key, CloseReason::ServerShuttingDown);
         }
     }
@@ -46,10 +53,13 @@ impl Engine {
         counters.connections.get().saturating_sub(counters.idle_connections.get())
     }
 
-    fn drain_order(&self) -> Vec<SessionKey> {
+    fn candidates(&self) -> Vec<Candidate<SessionKey>> {
         let state = &mut *self.0.state.borrow_mut();
-        let mut keys: Vec<SessionKey> = state.sessions.keys().collect();
-        keys.sort_by_cached_key(|key| state.sessions.get_mut(*key).map_or(0, |entry| entry.session.queue().bytes()));
-        keys
+        let keys: Vec<SessionKey> = state.sessions.keys().collect();
+        let candidate = |key| {
+            let entry = state.sessions.get_mut(key)?;
+            Some(Candidate { key, active: entry.active, queued_bytes: entry.session.queue().bytes() })
+        };
+        keys.into_iter().filter_map(candidate).collect()
     }
 }

@@ -19,6 +19,7 @@ use super::{
     server::{Engine, State},
     socket::Written,
 };
+use crate::protocol::drain_order::Moment;
 
 /// A turn is over after this, whatever else is ready: the most that collecting can delay a packet.
 const LONGEST_TURN: Duration = Duration::from_millis(2);
@@ -92,7 +93,7 @@ pub(super) async fn run(engine: Engine) {
         engine.0.turn.scheduled.set(false);
         let (sessions, packets) = (engine.0.state.borrow().dirty.len(), engine.0.counters.packets_out.get());
         let begin = Instant::now();
-        engine.flush(&mut scratch);
+        engine.flush(begin, &mut scratch);
         let end = Instant::now();
         engine.0.turn.timed.set(false);
         if sessions > 0 {
@@ -103,15 +104,16 @@ pub(super) async fn run(engine: Engine) {
 }
 
 impl Engine {
-    fn flush(&self, scratch: &mut Vec<u8>) {
+    fn flush(&self, now: Instant, scratch: &mut Vec<u8>) {
         self.tell_ends();
         for hook in self.0.turn.hooks.borrow().iter() {
             guarded("the bus's flush", || hook());
         }
         let state = &mut *self.0.state.borrow_mut();
+        let moment = self.moment(now);
         let mut dirty = std::mem::take(&mut state.dirty);
         for key in dirty.drain(..) {
-            self.flush_session(state, key, scratch);
+            self.flush_session(state, key, moment, scratch);
         }
         if let Some(deflate) = &self.0.deflate {
             deflate.end_turn();
@@ -133,9 +135,10 @@ impl Engine {
         }
     }
 
-    fn flush_session(&self, state: &mut State, key: super::SessionKey, scratch: &mut Vec<u8>) {
+    fn flush_session(&self, state: &mut State, key: super::SessionKey, moment: Moment, scratch: &mut Vec<u8>) {
         let Some(entry) = state.sessions.get_mut(key) else { return };
         entry.dirty = false;
+        entry.active = entry.active.min(moment);
         let mut actions = std::mem::take(&mut state.actions);
         match (&entry.socket, entry.session.transport()) {
             (Some(socket), super::Transport::WebSocket) => {

@@ -34,6 +34,7 @@ use crate::{
         Encoded, Parser,
         batch::Batch,
         deadlines::Deadlines,
+        drain_order::Moment,
         engine_packet::{OpenPacket, Packet, PacketError},
         heartbeat::Rhythm,
         queue::Item,
@@ -78,6 +79,8 @@ pub(super) struct Inner {
     /// Told when a deadline comes before all others.
     pub(super) sooner: Notify,
     pub(super) draining: Cell<bool>,
+    /// What [`Moment`]s are counted from.
+    begun: Instant,
     pub(super) relays: Pool,
     pub(super) hooks: OnceCell<Hooks>,
     pub(super) refusals_told: Rate,
@@ -134,6 +137,7 @@ impl Engine {
             turn: Turn::default(),
             sooner: Notify::new(),
             draining: Cell::new(false),
+            begun: Instant::now(),
             relays: Pool::default(),
             hooks: OnceCell::new(),
             refusals_told: Rate::default(),
@@ -314,7 +318,10 @@ impl Engine {
         let session = Session::open(transport, Instant::now(), &self.0.settings);
         let key = self.0.state.borrow_mut().sessions.insert(sid, session);
         add(&self.0.counters.sessions_opened, 1);
-        self.with_session(key, |entry, _, _, _| entry.socket = socket);
+        self.with_session(key, |entry, now, _, _| {
+            entry.socket = socket;
+            entry.active = self.moment(now);
+        });
         key
     }
 
@@ -340,9 +347,13 @@ impl Engine {
     pub(super) fn incoming(&self, key: SessionKey, packet: Result<Packet<'_>, PacketError>) -> bool {
         add(&self.0.counters.packets_in, 1);
         let deliver = match &packet {
-            Ok(packet) => {
-                self.with_session(key, |entry, now, settings, out| entry.session.packet(packet, now, settings, out))
-            }
+            Ok(packet) => self.with_session(key, |entry, now, settings, out| {
+                let deliver = entry.session.packet(packet, now, settings, out);
+                if deliver {
+                    entry.active = self.moment(now);
+                }
+                deliver
+            }),
             Err(_) => self.with_session(key, |entry, _, _, out| {
                 entry.session.bad_packet(out);
                 false
@@ -375,6 +386,11 @@ impl Engine {
         result
     }
 
+    /// A time as sessions keep it.
+    pub(super) fn moment(&self, now: Instant) -> Moment {
+        Moment::after(now.saturating_duration_since(self.0.begun))
+    }
+
     /// Puts a session on the list of those to flush.
     pub(super) fn mark_dirty(&self, key: SessionKey) {
         let state = &mut *self.0.state.borrow_mut();
@@ -389,6 +405,7 @@ impl Engine {
         match entry.session.send(item, &self.0.settings, &mut state.actions) {
             Sent::Queued => {
                 add(&self.0.counters.packets_out, 1);
+                entry.active = Moment::THIS_TURN;
                 mark(entry, key, &mut state.dirty, &self.0.turn);
                 return true;
             }

@@ -8,13 +8,15 @@ use slab::Slab;
 use tokio::sync::oneshot;
 
 use super::{handler::SessionKey, polling::PollAnswer, socket::Socket};
-use crate::protocol::session::Session;
+use crate::protocol::{drain_order::Moment, session::Session};
 
 /// A session and what it is connected to.
 pub(super) struct Entry {
     epoch: u32,
     /// It is on the list of sessions to flush.
     pub(super) dirty: bool,
+    /// When its last message came or went; heartbeats are none.
+    pub(super) active: Moment,
     pub(super) sid: Sid,
     pub(super) session: Session,
     /// The deadline that is armed for it.
@@ -46,7 +48,8 @@ impl Sessions {
     pub(super) fn insert(&mut self, sid: Sid, session: Session) -> SessionKey {
         self.next_epoch = self.next_epoch.wrapping_add(1);
         let epoch = self.next_epoch;
-        let entry = Entry { epoch, dirty: false, sid, session, armed: None, socket: None, polling: None };
+        let active = Moment::default();
+        let entry = Entry { epoch, dirty: false, active, sid, session, armed: None, socket: None, polling: None };
         // A slab of four billion entries would not fit into memory.
         let index = self.slab.insert(entry) as u32;
         let key = SessionKey { index, epoch };

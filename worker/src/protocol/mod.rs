@@ -32,6 +32,7 @@ mod data;
 pub mod date;
 pub mod deadlines;
 pub mod deflate;
+pub mod drain_order;
 mod encoded;
 pub mod engine_packet;
 pub mod frames;

@@ -1,14 +1,18 @@
 //! From the supervisor's side: heartbeat, figures, drain, and its death.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
-use roomd_wire::ToWorker;
-use tokio::io::AsyncWriteExt;
-use tungstenite::protocol::frame::coding::CloseCode;
+use roomd_wire::{SocketIoConfig, ToWorker};
+use tokio::{io::AsyncWriteExt, task::JoinSet};
+use tungstenite::{Message, protocol::frame::coding::CloseCode};
 
 use crate::{
     harness::{Cluster, eventually, get, options, read_reply, run},
-    websocket::{close_frame, with_session},
+    websocket::{Client, close_frame, say, with_session},
 };
 
 #[test]
@@ -34,6 +38,63 @@ fn a_drain_is_spread_over_its_time_and_tells_why() {
         assert!(times[3] - times[0] >= Duration::from_millis(400), "{times:?}");
         eventually("the worker has left", || worker.ended.get()).await;
         assert!(start.elapsed() < Duration::from_millis(1500), "it leaves when it is empty");
+    });
+}
+
+/// Says something in the beginning or, if it is busy, for as long as it is there, and answers pings; when it was closed.
+fn until_closed(socket: &mut Client, busy: bool) -> Instant {
+    say(socket, "4word");
+    loop {
+        match socket.read() {
+            Ok(Message::Text(text)) if text == "2" => drop(socket.send("3".into())),
+            Ok(Message::Text(_)) if busy => {
+                // Less often than pings, which would hide the difference if they counted.
+                std::thread::sleep(Duration::from_millis(250));
+                drop(socket.send("4word".into()));
+            }
+            Ok(Message::Text(_)) => {}
+            _ => return Instant::now(),
+        }
+    }
+}
+
+/// The clients of [`a_drain_closes_the_idle_first_and_all_evenly`], of each kind.
+const EACH: usize = 6;
+
+#[test]
+fn a_drain_closes_the_idle_first_and_all_evenly() {
+    run(|| async {
+        let cluster = Cluster::new();
+        // Heartbeats do not make the idle look busy.
+        let worker = Rc::new(cluster.worker(0, SocketIoConfig { ping_interval_ms: 100, ..options() }).await);
+        let mut clients = JoinSet::new();
+        // Busy ones first, so that the order in which they came says nothing.
+        for busy in [true, false].into_iter().flat_map(|busy| [busy; EACH]) {
+            let worker = worker.clone();
+            clients.spawn_local(async move {
+                (with_session(&worker, move |socket| until_closed(socket, busy)).await, busy)
+            });
+        }
+        let within = Duration::from_millis(3_000);
+        let begin = Cell::new(None);
+        let drain = async {
+            eventually("all are there", || worker.engine.session_count() == 2 * EACH).await;
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            begin.set(Some(Instant::now()));
+            worker.tell(ToWorker::Drain { within_ms: within.as_millis() as u64 }, None).await;
+        };
+        let (mut told, ()) = tokio::join!(clients.join_all(), drain);
+        let begin = begin.get().unwrap();
+        told.sort();
+        let order: Vec<bool> = told.iter().map(|(_, busy)| *busy).collect();
+        assert_eq!(order, [vec![false; EACH], vec![true; EACH]].concat());
+        // Eight tenths of the time are for this: of its thirds each has its part.
+        let mut thirds = [0; 3];
+        for (at, _) in &told {
+            let part = (*at - begin).div_duration_f64(within.mul_f64(0.8));
+            thirds[((part * 3.0) as usize).min(2)] += 1;
+        }
+        assert!(thirds.iter().all(|count| (2..=6).contains(count)), "{thirds:?} of {told:?}");
     });
 }
 

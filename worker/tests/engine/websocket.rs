@@ -11,7 +11,7 @@ use tungstenite::{
 
 use crate::harness::{Cluster, Worker, eventually, options, run, sid_of};
 
-type Client = WebSocket<StdStream>;
+pub type Client = WebSocket<StdStream>;
 
 /// Runs a blocking client on a connection to this worker.
 pub async fn with_client<R: Send + 'static>(
