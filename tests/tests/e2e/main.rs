@@ -11,6 +11,7 @@ mod cli;
 mod clients;
 mod container;
 mod deaths;
+mod debian;
 mod deflate;
 mod differential;
 mod dynamic;
