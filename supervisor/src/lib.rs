@@ -99,6 +99,7 @@ mod emit;
 // For tests that run the hub without a supervisor.
 #[doc(hidden)]
 pub mod hub;
+mod human;
 mod last_words;
 mod lead;
 mod ledger;
@@ -115,6 +116,7 @@ mod slot;
 mod status;
 mod supervise;
 mod systemd;
+mod top;
 mod up;
 mod worker;
 mod worker_output;

@@ -91,6 +91,7 @@ fn carry_out<M, A: MakeApp<M>>(asked: Asked, app: A) -> Result<ExitCode, Failure
         Asked::Print(text) => cli::show(text.trim_end()),
         Asked::Check(flags) => cli::check(Sources::of_process(flags, shape)),
         Asked::Status { place, json } => client(place, async |place| cli::status(place, json).await),
+        Asked::Top { place, interval, once } => client(place, async |place| cli::top(place, interval, once).await),
         Asked::Reload(place) => client(place, cli::reload),
         Asked::Scale { place, workers } => client(place, async |place| cli::scale(place, workers).await),
         Asked::Stop(place) => client(place, cli::stop),

@@ -1,8 +1,8 @@
 //! Starts real processes and checks roomd from outside.
 //!
 //! [`Cluster`] is a running roomd, [`RedisServer`] a Redis of the test's own, [`Node`] a program of `node/` that uses the official
-//! Socket.IO packages, [`Python`] one of `python/`, [`Machine`] a systemd, [`http`] a client for raw requests. Everything has its own temporary directory and free ports, and
-//! ends with its value; nothing is ever sent to another machine.
+//! Socket.IO packages, [`Python`] one of `python/`, [`Machine`] a systemd, [`Terminal`] a shell in a real terminal, [`http`] a
+//! client for raw requests. Everything has its own temporary directory and free ports, and ends with its value; nothing is ever sent to another machine.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod cluster;
@@ -13,6 +13,7 @@ mod program;
 mod python;
 mod redis_server;
 mod systemd;
+mod terminal;
 mod told;
 mod wait;
 
@@ -22,5 +23,6 @@ pub use program::program;
 pub use python::Python;
 pub use redis_server::RedisServer;
 pub use systemd::{Machine, packaged};
+pub use terminal::Terminal;
 pub use told::told_handshake;
 pub use wait::{eventually, eventually_within};

@@ -36,6 +36,15 @@ pub enum Asked {
         /// As JSON.
         json: bool,
     },
+    /// Show what runs, live.
+    Top {
+        /// Where the control socket is.
+        place: Flags,
+        /// How often it is asked.
+        interval: Duration,
+        /// Once, as text.
+        once: bool,
+    },
     /// Replace all workers.
     Reload(Flags),
     /// Change the number of workers.
@@ -104,6 +113,17 @@ enum Command {
         /// As JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Show what runs, live: workers, rates, the bus, the busiest rooms; h shows the keys
+    Top {
+        #[command(flatten)]
+        place: Place,
+        /// How often to look
+        #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = top_interval)]
+        interval: Duration,
+        /// Show it once as text, as it is done where the output is no terminal
+        #[arg(long)]
+        once: bool,
     },
     /// Replace all workers one by one; the old ones stay if the new cannot start
     Reload {
@@ -203,6 +223,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, Fai
         Some(Command::Up(up)) => Asked::Up(up.flags()?),
         Some(Command::Check { config }) => Asked::Check(Flags { config, ..Flags::default() }),
         Some(Command::Status { place, json }) => Asked::Status { place: place.flags(), json },
+        Some(Command::Top { place, interval, once }) => Asked::Top { place: place.flags(), interval, once },
         Some(Command::Reload { place }) => Asked::Reload(place.flags()),
         Some(Command::Scale { workers, place }) => Asked::Scale { place: place.flags(), workers },
         Some(Command::Stop { place }) => Asked::Stop(place.flags()),
@@ -253,6 +274,13 @@ impl Place {
 
 fn duration(text: &str) -> Result<Duration, String> {
     config::parse_duration(text).map_err(|expected| format!("give {expected}"))
+}
+
+/// Workers tell their figures once a second: to look much more often only costs.
+fn top_interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    let fits = (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&interval);
+    fits.then_some(interval).ok_or_else(|| "give a duration from 100ms to 1h".into())
 }
 
 fn number_of_workers(text: &str) -> Result<u16, String> {

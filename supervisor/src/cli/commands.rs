@@ -16,6 +16,7 @@ use crate::{
     config::{Flags, Sources},
     control::{Ask, Client, ClientError},
     status::{ClusterState, Status},
+    top,
 };
 
 /// How often `wait` looks.
@@ -38,6 +39,14 @@ pub async fn status(place: Flags, json: bool) -> Result<(), Failure> {
     } else {
         show(table(&status).trim_end())
     }
+}
+
+/// Shows what runs, live.
+pub async fn top(place: Flags, interval: Duration, once: bool) -> Result<(), Failure> {
+    if let Some(text) = top::run(control_path(place), interval, once).await.map_err(Failure::runtime)? {
+        return show(&text);
+    }
+    Ok(())
 }
 
 /// Replaces all workers.

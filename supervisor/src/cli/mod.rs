@@ -15,6 +15,6 @@ mod table;
 mod tests;
 
 pub use args::{Asked, parse};
-pub use commands::{check, kill, order, print, reload, scale, show, status, stop, wait};
+pub use commands::{check, kill, order, print, reload, scale, show, status, stop, top, wait};
 pub use failure::Failure;
 pub use signal::parse_signal;

@@ -1,8 +1,11 @@
 //! What `roomd status` shows to people.
 
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 
-use crate::status::{BusState, Death, Status, WorkerState, WorkerStatus};
+use crate::{
+    human::{duration, printable},
+    status::{BusState, Death, Status, WorkerState, WorkerStatus},
+};
 
 const COLUMNS: [&str; 10] =
     ["SLOT", "GEN", "PID", "STATE", "CONNECTIONS", "SESSIONS", "SOCKETS", "RESTARTS", "UPTIME", "MEMORY"];
@@ -115,23 +118,6 @@ fn bus(status: &Status) -> String {
     let since = duration(bus.since_s);
     let health = if health.is_empty() { health } else { format!(": {health}") };
     format!("{}{place}, {} for {since}{health}", bus.kind, bus.state)
-}
-
-/// A worker's words may hold anything, a terminal's control sequences too.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
-}
-
-/// The two largest units: `2d 3h`, `1h 2m`, `3.2s`.
-fn duration(seconds: f64) -> String {
-    let whole = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
-    let (days, hours, minutes) = (whole / 86_400, whole / 3600 % 24, whole / 60 % 60);
-    match whole {
-        0..60 => format!("{seconds:.1}s"),
-        60..3600 => format!("{minutes}m {}s", whole % 60),
-        3600..86_400 => format!("{hours}h {minutes}m"),
-        _ => format!("{days}d {hours}h"),
-    }
 }
 
 fn mebibytes(bytes: u64) -> String {

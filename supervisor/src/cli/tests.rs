@@ -39,6 +39,10 @@ fn without_a_command_it_is_up() {
 fn every_command_is_understood() {
     assert!(matches!(asked("check --config a.toml").unwrap(), Asked::Check(_)));
     assert!(matches!(asked("status --json --control x").unwrap(), Asked::Status { json: true, .. }));
+    assert!(
+        matches!(asked("top").unwrap(), Asked::Top { interval, once: false, .. } if interval == Duration::from_secs(1))
+    );
+    assert!(matches!(asked("top --once --interval 500ms").unwrap(), Asked::Top { once: true, .. }));
     assert!(matches!(asked("reload").unwrap(), Asked::Reload(_)));
     assert!(matches!(asked("scale 4").unwrap(), Asked::Scale { workers: 4, .. }));
     assert!(matches!(asked("stop").unwrap(), Asked::Stop(_)));
@@ -159,6 +163,8 @@ fn mistakes_are_told_in_one_line_with_a_suggestion() {
         ("--listen nowhere", "give an address and a port"),
         ("--admin x", "127.0.0.1:3900"),
         ("--redis http://h", "`http` is no scheme"),
+        ("top --interval 1", "a duration with its unit"),
+        ("top --interval 10ms", "from 100ms to 1h"),
         ("scale", "<N>"),
         ("scale 0", "give a number from 1 to 1024"),
         ("scale many", "give a number from 1 to 1024"),

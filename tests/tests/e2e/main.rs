@@ -24,3 +24,4 @@ mod node_mix;
 mod page;
 mod requests;
 mod sticky;
+mod top;
