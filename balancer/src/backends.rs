@@ -23,6 +23,8 @@ struct Backend {
     live: usize,
     /// Those of them that it has not acknowledged yet.
     unacknowledged: usize,
+    /// It was taken over from another supervisor, and has not told yet what it holds.
+    joining: bool,
     /// It could not take the last one, having no descriptor left for it, and none of its others has ended since.
     full: bool,
 }
@@ -35,9 +37,26 @@ impl Backends {
 
     /// A worker is ready.
     pub fn add(&mut self, id: WorkerId) {
-        if self.find(id).is_none() {
-            self.backends.push(Backend { id, draining: false, live: 0, unacknowledged: 0, full: false });
+        match self.find_mut(id) {
+            Some(known) => known.joining = false,
+            None => self.push(id, false),
         }
+    }
+
+    /// A worker lives that has not told yet what it holds: it gets what its sessions ask, and new sessions once it is added.
+    pub fn rejoin(&mut self, id: WorkerId) {
+        if self.find(id).is_none() {
+            self.push(id, true);
+        }
+    }
+
+    /// Whether a worker has not told yet what it holds.
+    pub fn is_joining(&self, id: WorkerId) -> bool {
+        self.find(id).is_some_and(|backend| backend.joining)
+    }
+
+    fn push(&mut self, id: WorkerId, joining: bool) {
+        self.backends.push(Backend { id, draining: false, live: 0, unacknowledged: 0, joining, full: false });
     }
 
     /// A worker gets no new sessions any more; requests of its sessions still go there.
@@ -77,7 +96,7 @@ impl Backends {
         self.turn = self.turn.wrapping_add(1);
         let count = self.backends.len();
         let in_turn = (0..count).map(|step| &self.backends[self.turn.wrapping_add(step) % count]);
-        let takes_new = in_turn.filter(|backend| !backend.draining);
+        let takes_new = in_turn.filter(|backend| !backend.draining && !backend.joining);
         let ordered = takes_new.filter_map(|backend| Some((order(backend)?, backend)));
         ordered.min_by_key(|(order, b)| (*order, b.unacknowledged >= STALLED, b.live)).map(|(_, backend)| backend.id)
     }

@@ -82,8 +82,8 @@ pub struct BalancerStats {
 /// Accepts connections and hands them to workers. One per supervisor, on its one thread, inside a `LocalSet`.
 pub struct Balancer {
     head_timeout: Duration,
-    state: RefCell<State>,
-    stopped: watch::Sender<bool>,
+    pub(crate) state: RefCell<State>,
+    pub(crate) mode: watch::Sender<Mode>,
     reserve: Reserve,
     lingering: Cell<usize>,
     /// Whether a task sleeps until the first wait for a worker ends.
@@ -92,11 +92,23 @@ pub struct Balancer {
     handover: RefCell<Histogram>,
 }
 
-struct State {
-    router: Router,
-    outboxes: HashMap<WorkerId, Rc<Outbox>>,
+/// Whether clients are accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    Accepting,
+    /// Not at the moment; nobody is turned away.
+    Frozen,
+    /// Not any more.
+    Stopped,
+}
+
+pub(crate) struct State {
+    pub(crate) router: Router,
+    pub(crate) outboxes: HashMap<WorkerId, Rc<Outbox>>,
     /// The sockets of connections that wait for a worker or that none has acknowledged.
-    held: HashMap<ConnectionId, Held, FxBuildHasher>,
+    pub(crate) held: HashMap<ConnectionId, Held, FxBuildHasher>,
+    /// While frozen, those whose head is not there.
+    pub(crate) heads: Vec<(ConnectionId, OwnedFd, PeerAddress)>,
 }
 
 impl Balancer {
@@ -107,11 +119,12 @@ impl Balancer {
             router: Router::new(limits, config.host, config.worker_wait, config.max_waiting),
             outboxes: HashMap::new(),
             held: HashMap::default(),
+            heads: Vec::new(),
         };
         Rc::new(Balancer {
             head_timeout: config.head_timeout,
             state: state.into(),
-            stopped: watch::Sender::new(false),
+            mode: watch::Sender::new(Mode::Accepting),
             reserve: Reserve::new(),
             lingering: Cell::new(0),
             watching_waits: Cell::new(false),
@@ -123,22 +136,28 @@ impl Balancer {
     /// Accepts from a listener until [`Balancer::stop`]. The listener is closed when this ends or is dropped; then those who still
     /// wait there are turned away, unless somebody keeps it for them ([`Listener::keep`]).
     pub async fn serve(self: Rc<Self>, listener: Listener) {
-        let mut stopped = self.stopped.subscribe();
-        tokio::select! {
-            biased;
-            _ = stopped.wait_for(|stopped| *stopped) => {
+        let mut mode = self.mode.subscribe();
+        loop {
+            let stopped = tokio::select! {
+                biased;
+                changed = mode.wait_for(|mode| *mode != Mode::Accepting) => !changed.is_ok_and(|mode| *mode == Mode::Frozen),
+                () = accept::accept_all(&self, &listener) => return,
+            };
+            if stopped {
                 if !listener.is_kept() {
                     accept::turn_away(&self, &listener);
                 }
+                return;
             }
-            () = accept::accept_all(&self, &listener) => {}
+            let _ = mode.wait_for(|mode| *mode != Mode::Frozen).await;
         }
     }
 
     /// A worker is ready.
     pub fn add_worker(self: &Rc<Self>, id: WorkerId, link: Rc<WorkerLink>) {
         self.change(|state| {
-            state.outboxes.insert(id, Outbox::new(link));
+            // One that was taken over has its own already, and perhaps something in it.
+            state.outboxes.entry(id).or_insert_with(|| Outbox::new(link));
             state.router.add_worker(id);
         });
     }
@@ -197,9 +216,12 @@ impl Balancer {
         socket: OwnedFd,
     ) {
         let too_much = read.len() > MAX_READ;
-        let mut refused = None;
+        let (mut refused, mut unknown) = (None, None);
         self.change(|state| {
-            let Some(peer) = state.router.take_for_move(from, connection) else { return };
+            let Some(peer) = state.router.take_for_move(from, connection) else {
+                unknown = Some((read, socket));
+                return;
+            };
             if too_much {
                 state.router.end(connection, Some(Refusal::HeadTooLarge));
                 refused = Some(socket);
@@ -213,6 +235,9 @@ impl Balancer {
         });
         if let Some(client) = refused {
             self.answer(client, Refusal::HeadTooLarge);
+        }
+        if let Some((read, socket)) = unknown.filter(|_| !too_much) {
+            self.moved_unknown(from, to, read, socket);
         }
     }
 
@@ -241,7 +266,7 @@ impl Balancer {
 
     /// Stops accepting for good; who waits for a worker is answered with 503.
     pub fn stop(self: &Rc<Self>) {
-        self.stopped.send_replace(true);
+        self.mode.send_replace(Mode::Stopped);
         self.change(|state| state.router.stop());
     }
 
@@ -255,11 +280,20 @@ impl Balancer {
         };
         // Most heads are there already when their connection is accepted: those need no task and no watch.
         match peek_now(client.as_fd(), 0) {
-            Ok(Peeked::Partial(seen)) => {
-                spawn_local(self.clone().await_head(connection, client, peer, accepted, seen));
-            }
+            Ok(Peeked::Partial(seen)) => self.wait_for_head(connection, client, peer, accepted, seen),
             peeked => self.decide(connection, client, peer, accepted, peeked),
         }
+    }
+
+    pub(crate) fn wait_for_head(
+        self: &Rc<Self>,
+        connection: ConnectionId,
+        client: OwnedFd,
+        peer: PeerAddress,
+        accepted: std::time::Instant,
+        seen: usize,
+    ) {
+        spawn_local(self.clone().await_head(connection, client, peer, accepted, seen));
     }
 
     /// Answers a client that does not count as a connection.
@@ -296,12 +330,17 @@ impl Balancer {
         };
         let waited = async {
             let watched = Readiness::new(client)?;
-            let peeked = tokio::time::timeout_at(deadline, peek_head(&watched, seen)).await;
+            let mut mode = self.mode.subscribe();
+            let peeked = tokio::select! {
+                peeked = tokio::time::timeout_at(deadline, peek_head(&watched, seen)) => Some(peeked),
+                _ = mode.wait_for(|mode| *mode == Mode::Frozen) => None,
+            };
             Ok::<_, io::Error>((watched.into_descriptor(), peeked))
         };
         match waited.await {
-            Ok((client, Ok(peeked))) => self.decide(connection, client, peer, accepted, peeked),
-            Ok((client, Err(_too_slow))) => self.refuse_head(connection, client, Refusal::HeadTimeout),
+            Ok((client, Some(Ok(peeked)))) => self.decide(connection, client, peer, accepted, peeked),
+            Ok((client, Some(Err(_too_slow)))) => self.refuse_head(connection, client, Refusal::HeadTimeout),
+            Ok((client, None)) => self.state.borrow_mut().heads.push((connection, client, peer)),
             Err(error) => {
                 tracing::debug!(%error, "a connection could not be watched");
                 self.state.borrow_mut().router.end(connection, None);
@@ -309,7 +348,7 @@ impl Balancer {
         }
     }
 
-    fn decide(
+    pub(crate) fn decide(
         self: &Rc<Self>,
         connection: ConnectionId,
         client: OwnedFd,
@@ -339,7 +378,7 @@ impl Balancer {
     }
 
     /// Changes the state, and does what the router decides in consequence.
-    fn change(self: &Rc<Self>, change: impl FnOnce(&mut State)) {
+    pub(crate) fn change(self: &Rc<Self>, change: impl FnOnce(&mut State)) {
         let mut state = self.state.borrow_mut();
         change(&mut state);
         while let Some(action) = state.router.poll_action() {
@@ -401,6 +440,6 @@ impl State {
 }
 
 /// The runtime's clock, which a test can hold.
-fn now() -> std::time::Instant {
+pub(crate) fn now() -> std::time::Instant {
     Instant::now().into_std()
 }

@@ -76,6 +76,12 @@ impl Outbox {
         }
     }
 
+    /// Whether a connection waits to be sent.
+    pub fn has(&self, id: ConnectionId) -> bool {
+        let is = |message: &ToWorker| matches!(message, ToWorker::Connection { id: queued, .. } if *queued == id);
+        self.queue.borrow().iter().any(|(message, _)| is(message))
+    }
+
     async fn drain(self: Rc<Self>) {
         // The front stays in the queue while it is sent, so that nothing overtakes it.
         while let Some((message, socket)) = self.front() {

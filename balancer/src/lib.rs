@@ -30,8 +30,10 @@ mod peek;
 mod refusal;
 mod refuse;
 pub mod router;
+mod takeover;
 
 pub use balancer::{Balancer, BalancerConfig, BalancerStats};
 pub use handover::WorkerLink;
 pub use listener::{ListenAddress, ListenError, Listener};
 pub use refusal::Refusal;
+pub use takeover::Carried;

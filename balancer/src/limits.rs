@@ -36,15 +36,21 @@ impl Limits {
         if self.count >= self.in_all {
             return Err(LimitPassed::InAll);
         }
+        if let Some(key) = self.key(peer)
+            && self.by_address.get(&key).is_some_and(|held| *held >= self.per_address)
+        {
+            return Err(LimitPassed::PerAddress);
+        }
+        self.count_in(peer);
+        Ok(())
+    }
+
+    /// Counts a connection that there is already, whatever the limits say.
+    pub fn count_in(&mut self, peer: PeerAddress) {
         if let Some(key) = self.key(peer) {
-            let held = self.by_address.entry(key).or_default();
-            if *held >= self.per_address {
-                return Err(LimitPassed::PerAddress);
-            }
-            *held += 1;
+            *self.by_address.entry(key).or_default() += 1;
         }
         self.count += 1;
-        Ok(())
     }
 
     /// A connection that was counted has ended.

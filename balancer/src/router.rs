@@ -30,8 +30,11 @@ use crate::{
 
 #[cfg(test)]
 mod simulation;
+mod takeover;
 #[cfg(test)]
 mod tests;
+
+pub use takeover::Carried;
 
 /// A connection that so many workers died with, each before it acknowledged, is given up.
 pub const MAX_TRIES: u8 = 4;

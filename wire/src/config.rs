@@ -25,12 +25,27 @@ pub struct WorkerConfig {
     /// How long the worker may wait for the bus before it is ready without, in milliseconds.
     #[serde(default)]
     pub bus_wait_ms: u64,
+    /// What it does when its supervisor dies and its control socket lives on; none: there is nobody to hold that.
+    #[serde(default)]
+    pub orphan: Option<OrphanConfig>,
     /// Peers whose `X-Forwarded-For` is believed, as `address` or `address/prefix`.
     #[serde(default)]
     pub trusted_proxies: Vec<String>,
     /// The application's own table of the configuration file, unread.
     #[serde(default)]
     pub app: serde_json::Value,
+}
+
+/// What a worker does without a supervisor, while another process (systemd's store of descriptors) holds the other end of its control
+/// socket for the next one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OrphanConfig {
+    /// The supervisor's process.
+    pub supervisor: u32,
+    /// How long it serves on and waits to be adopted, in milliseconds.
+    pub timeout_ms: u64,
+    /// How long it takes to end its clients after that, in milliseconds.
+    pub grace_ms: u64,
 }
 
 /// Options of the Socket.IO server, named as the official server names them. What an older supervisor does not know of has its

@@ -21,6 +21,13 @@
 //!     │  ── Drain {within} ──────────────────────────►  │   ends its clients, evenly spread, then leaves
 //! ```
 //!
+//! When the supervisor was replaced, the next one goes on with the same sockets:
+//!
+//! ```text
+//!     │  ── Adopted {supervisor} [hub stream] ───────►  │
+//!     │  ◄──────────────── Holding {connections} ─────  │   what the worker is and holds, in one message or several
+//! ```
+//!
 //! End of file tells either side that the other is gone.
 
 mod config;
@@ -34,14 +41,14 @@ mod network;
 mod readiness;
 mod sid;
 
-pub use config::{BusConfig, ParserConfig, PerMessageDeflate, SocketIoConfig, WorkerConfig};
+pub use config::{BusConfig, OrphanConfig, ParserConfig, PerMessageDeflate, SocketIoConfig, WorkerConfig};
 pub use figures::{BusyRoom, MAX_BUSY_ROOMS, RedisFigures, WorkerTimings};
 pub use histogram::Histogram;
 pub use http_options::{CookieConfig, CorsConfig, CorsOrigin, HttpCompression, SameSite, Transports};
 pub use link::{Link, LinkError, MAX_DESCRIPTORS, MAX_MESSAGE_BYTES, send_now};
 pub use message::{
-    BusHealth, ConnectionId, Generation, PROTOCOL_VERSION, PeerAddress, Slot, ToSupervisor, ToWorker, WorkerCounters,
-    WorkerId, WorkerStats,
+    BusHealth, ConnectionId, Generation, MAX_HELD, PROTOCOL_VERSION, PeerAddress, Slot, ToSupervisor, ToWorker,
+    WorkerCounters, WorkerId, WorkerStats,
 };
 pub use network::{Network, NotANetwork};
 pub use readiness::Readiness;

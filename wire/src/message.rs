@@ -13,6 +13,9 @@ use crate::{
 /// default do not raise it.
 pub const PROTOCOL_VERSION: u16 = 2;
 
+/// The most connections that one [`ToSupervisor::Holding`] names: well below the largest message, whatever their addresses.
+pub const MAX_HELD: usize = 1000;
+
 /// A place for one worker, `0..N`. Its worker may be replaced, the slot stays.
 ///
 /// ```
@@ -102,6 +105,12 @@ pub enum ToWorker {
         #[serde(default)]
         newcomer: Option<PeerAddress>,
     },
+    /// Another supervisor process goes on where an earlier one was. Carries a new stream to the embedded bus's hub, if the hub is a
+    /// new one. To be answered with [`ToSupervisor::Holding`].
+    Adopted {
+        /// Its process id.
+        supervisor: u32,
+    },
     /// It does what the host does once, from now on; a drain ends that, and is answered with [`ToSupervisor::LetGo`].
     Lead,
     /// To be answered with [`ToSupervisor::Pong`] from the event loop.
@@ -165,6 +174,17 @@ pub enum ToSupervisor {
     RelayNewcomer {
         /// The client's address.
         peer: PeerAddress,
+    },
+    /// The answer to [`ToWorker::Adopted`]: what the worker is and holds at this moment, in one message or several.
+    Holding {
+        /// It has been ready.
+        ready: bool,
+        /// It has been told to drain.
+        draining: bool,
+        /// Connections that it has accepted and that have not ended, at most [`MAX_HELD`] in one message.
+        connections: Vec<(ConnectionId, PeerAddress)>,
+        /// Another message of this kind follows.
+        more: bool,
     },
     /// It does no longer what [`ToWorker::Lead`] told it to do.
     LetGo,

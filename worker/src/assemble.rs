@@ -39,7 +39,7 @@ pub fn assemble(Setup { config, engine, hub }: Setup<'_>, mut app: App) -> Resul
         Some(Http::Page) => page,
         Some(Http::Own(make)) => make(io.handle()),
     };
-    let (bus, health) = join(&config.bus, hub, Rc::new(io.clone()))?;
+    let (bus, health, rejoin) = join(&config.bus, hub, Rc::new(io.clone()))?;
     io.attach(bus.clone());
     engine.on_flush(Rc::new(move || bus.flush()));
     let handler = Rc::new(io.clone());
@@ -56,18 +56,17 @@ pub fn assemble(Setup { config, engine, hub }: Setup<'_>, mut app: App) -> Resul
         service,
         bus: health,
         start: Box::pin(async move { starting.started().await }),
+        rejoin,
         lead: Box::new(move |leads| leading.set(leads)),
         stop: Box::pin(async move { stopping.stopped().await }),
         report,
     })
 }
 
-/// The bus, which is driven from now on, and how it is.
-fn join(
-    bus: &BusConfig,
-    hub: Option<OwnedFd>,
-    handler: Rc<dyn BusHandler>,
-) -> Result<(Rc<dyn Bus>, watch::Receiver<BusHealth>), String> {
+/// The bus, which is driven from now on, how it is, and what to do with a stream to another hub.
+type Joined = (Rc<dyn Bus>, watch::Receiver<BusHealth>, Box<dyn Fn(OwnedFd)>);
+
+fn join(bus: &BusConfig, hub: Option<OwnedFd>, handler: Rc<dyn BusHandler>) -> Result<Joined, String> {
     let timing = HealthTiming::default();
     match (bus, hub) {
         (BusConfig::Embedded, Some(stream)) => {
@@ -75,14 +74,16 @@ fn join(
                 .map_err(|error| format!("failed to join the embedded bus: {error}"))?;
             tokio::task::spawn_local(driver);
             let health = bus.health_changes();
-            Ok((bus, health))
+            let rejoining = bus.clone();
+            Ok((bus, health, Box::new(move |stream| rejoining.rejoin(stream))))
         }
         (BusConfig::Embedded, None) => Err("the supervisor gave no stream to the embedded bus".into()),
         (BusConfig::Redis { url }, _) => {
             let (bus, driver) = RedisBus::new(url, timing, handler).map_err(|error| format!("failed to {error}"))?;
             tokio::task::spawn_local(driver);
             let health = bus.health_changes();
-            Ok((bus, health))
+            // Redis has no part in what becomes of the supervisor.
+            Ok((bus, health, Box::new(drop)))
         }
     }
 }

@@ -13,6 +13,10 @@ use tokio::sync::{Notify, oneshot};
 /// The worker's end of the control socket.
 pub type WorkerLink = Link<ToSupervisor, ToWorker>;
 
+/// What may wait for a supervisor that is to come. More is dropped: how things are will be told anew then, and who waits for a word
+/// to be sent need not.
+const MOST_WAITING_ORPHANED: usize = 1024;
+
 /// Sends to the supervisor. A clone is another handle to it.
 #[derive(Clone)]
 pub struct Outbox(Rc<Inner>);
@@ -25,6 +29,7 @@ struct Inner {
     sending: Cell<bool>,
     grown: Notify,
     broken: Cell<bool>,
+    orphaned: Cell<bool>,
 }
 
 struct Waiting {
@@ -42,7 +47,16 @@ impl Outbox {
             sending: Cell::new(false),
             grown: Notify::new(),
             broken: Cell::new(false),
+            orphaned: Cell::new(false),
         }))
+    }
+
+    /// Whether there is no supervisor at the moment, and what waits for one is bounded.
+    pub fn set_orphaned(&self, orphaned: bool) {
+        self.0.orphaned.set(orphaned);
+        if orphaned {
+            self.0.waiting.borrow_mut().truncate(MOST_WAITING_ORPHANED);
+        }
     }
 
     /// Sends a message, now or as soon as the supervisor takes it.
@@ -98,6 +112,9 @@ impl Outbox {
                     return false;
                 }
             }
+        }
+        if self.0.orphaned.get() && waiting.len() >= MOST_WAITING_ORPHANED {
+            return false;
         }
         waiting.push_back(entry);
         self.0.grown.notify_one();

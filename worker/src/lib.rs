@@ -18,6 +18,7 @@ pub mod engine;
 pub mod lag;
 mod memory;
 pub mod page;
+mod parent;
 pub mod protocol;
 pub mod run;
 mod running;

@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use roomd_wire::{BusHealth, Link, LinkError, PROTOCOL_VERSION, ToSupervisor, ToWorker, WorkerConfig, WorkerStats};
+use roomd_wire::{
+    BusHealth, Link, LinkError, MAX_HELD, PROTOCOL_VERSION, ToSupervisor, ToWorker, WorkerConfig, WorkerStats,
+};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
@@ -27,6 +29,7 @@ use crate::{
     control::{Outbox, WorkerLink},
     engine::{Engine, HttpService, Incoming, SessionHandler},
     lag::LoopLag,
+    parent::{Lost, Parent},
     running,
 };
 
@@ -57,6 +60,8 @@ pub struct Layers {
     pub bus: watch::Receiver<BusHealth>,
     /// Awaited before the worker is ready; an error in one line is why it cannot start.
     pub start: LocalFuture<Result<(), String>>,
+    /// Goes on over another stream to the embedded bus's hub: there is a new one.
+    pub rejoin: Box<dyn Fn(OwnedFd)>,
     /// Begins (true) or ends (false) what one worker of the host does.
     pub lead: Box<dyn Fn(bool)>,
     /// Awaited when the last client has gone, within the grace.
@@ -160,6 +165,7 @@ pub async fn work(
     link.send(&ToSupervisor::Hello { protocol: PROTOCOL_VERSION, pid: std::process::id() }, &[]).await?;
     let Some((config, hub)) = receive_start(&link).await? else { return Ok(()) };
     let outbox = Outbox::new(link.clone());
+    let mut parent = Parent::new(config.orphan);
     let starting = async {
         let engine = Engine::new(&config, outbox.clone()).map_err(|error| error.to_string())?;
         let mut layers = assemble(Setup { config: &config, engine: &engine, hub }).await?;
@@ -171,7 +177,7 @@ pub async fn work(
     // An application may take its time, or wait for ever for what it needs.
     let started = tokio::select! {
         started = starting => started,
-        () = told_to_leave(&link) => return Ok(()),
+        () = told_to_leave(&link, &outbox, &mut parent) => return Ok(()),
     };
     let (engine, layers) = match started {
         Ok(started) => started,
@@ -185,22 +191,26 @@ pub async fn work(
         let outbox = outbox.clone();
         async move { outbox.run().await }
     });
-    let Layers { bus, report, lead, stop, .. } = layers;
+    let Layers { bus, report, lead, stop, rejoin, .. } = layers;
     let lag = LoopLag::default();
     tokio::task::spawn_local(lag.clone().measure());
     let reporter = Rc::new(Reporter { engine: engine.clone(), outbox: outbox.clone(), layers: report, lag });
     tokio::task::spawn_local(tell(reporter.clone(), bus));
-    serve(&link, &engine, &outbox, lead, stop).await;
+    Serving { link: &link, engine: &engine, outbox: &outbox, parent, lead, rejoin }.serve(stop).await;
     // What was counted since the last report would be lost.
     reporter.report();
     Ok(())
 }
 
 /// Waits until a worker that is not ready yet has no reason to become so: nothing else is said to it until then that matters.
-async fn told_to_leave(link: &WorkerLink) {
+async fn told_to_leave(link: &WorkerLink, outbox: &Outbox, parent: &mut Parent) {
     loop {
         match link.recv().await {
             Ok(None | Some((ToWorker::Drain { .. }, _))) | Err(LinkError::Io(_)) => return,
+            Ok(Some((ToWorker::Adopted { supervisor }, _))) => {
+                parent.is(supervisor);
+                outbox.send(ToSupervisor::Holding { ready: false, draining: false, connections: vec![], more: false });
+            }
             Ok(Some(_)) | Err(_) => {}
         }
     }
@@ -224,38 +234,97 @@ async fn receive_start(
     }
 }
 
-/// Does what the supervisor says, until it is gone or this worker has been drained.
-async fn serve(link: &WorkerLink, engine: &Engine, outbox: &Outbox, lead: Box<dyn Fn(bool)>, stop: LocalFuture<()>) {
-    let (over, mut drained) = oneshot::channel();
-    let mut leaving = Some((over, stop));
-    let mut short_of_descriptors = false;
-    loop {
-        let received = tokio::select! {
-            received = link.recv() => received,
-            _ = &mut drained => return,
-        };
-        match received {
-            Ok(Some((ToWorker::Drain { within_ms }, _))) => {
-                if let Some((over, stop)) = leaving.take() {
-                    lead(false);
-                    outbox.send(ToSupervisor::LetGo);
-                    tokio::task::spawn_local(drain(engine.clone(), Duration::from_millis(within_ms), stop, over));
+/// A worker that serves.
+struct Serving<'a> {
+    link: &'a WorkerLink,
+    engine: &'a Engine,
+    outbox: &'a Outbox,
+    parent: Parent,
+    lead: Box<dyn Fn(bool)>,
+    rejoin: Box<dyn Fn(OwnedFd)>,
+}
+
+impl Serving<'_> {
+    /// Does what the supervisor says, until it is gone for good or this worker has been drained.
+    async fn serve(mut self, stop: LocalFuture<()>) {
+        let (over, mut drained) = oneshot::channel();
+        let mut leaving = Some((over, stop));
+        let mut short_of_descriptors = false;
+        loop {
+            let received = tokio::select! {
+                received = self.link.recv() => received,
+                lost = self.parent.lost() => {
+                    if let Some(within) = self.orphaned(lost)
+                        && let Some(leaving) = leaving.take()
+                    {
+                        self.leave(within, leaving);
+                    }
+                    continue;
+                }
+                _ = &mut drained => return,
+            };
+            match received {
+                Ok(Some((ToWorker::Drain { within_ms }, _))) => {
+                    if let Some(leaving) = leaving.take() {
+                        self.leave(Duration::from_millis(within_ms), leaving);
+                    }
+                }
+                Ok(Some((ToWorker::Lead, _))) if leaving.is_some() => (self.lead)(true),
+                Ok(Some((ToWorker::Adopted { supervisor }, hub))) => self.adopted(supervisor, hub, leaving.is_none()),
+                Ok(Some((message, descriptors))) => {
+                    if let ToWorker::Connection { .. } | ToWorker::Relay { .. } = message {
+                        note_shortage(&mut short_of_descriptors, descriptors.is_empty());
+                    }
+                    obey(self.engine, self.outbox, message, descriptors);
+                }
+                Err(error @ (LinkError::Decode(_) | LinkError::Encode(_) | LinkError::TooLarge(_))) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a message of the supervisor was ignored");
+                }
+                Ok(None) | Err(LinkError::Io(_)) => {
+                    tracing::warn!("the supervisor is gone, and so goes this worker");
+                    self.engine.close_all();
+                    return tokio::time::sleep(LAST_WORDS).await;
                 }
             }
-            Ok(Some((ToWorker::Lead, _))) if leaving.is_some() => lead(true),
-            Ok(Some((message, descriptors))) => {
-                if let ToWorker::Connection { .. } | ToWorker::Relay { .. } = message {
-                    note_shortage(&mut short_of_descriptors, descriptors.is_empty());
-                }
-                obey(engine, outbox, message, descriptors);
+        }
+    }
+
+    fn leave(&self, within: Duration, (over, stop): (oneshot::Sender<()>, LocalFuture<()>)) {
+        (self.lead)(false);
+        self.outbox.send(ToSupervisor::LetGo);
+        tokio::task::spawn_local(drain(self.engine.clone(), within, stop, over));
+    }
+
+    /// There is no supervisor, but its socket lives on. How long it may take to leave, if it is to.
+    fn orphaned(&self, lost: Lost) -> Option<Duration> {
+        match lost {
+            Lost::Orphaned => {
+                self.outbox.set_orphaned(true);
+                tracing::warn!(within = ?self.parent.timeout(), "the supervisor is gone: serving on until another one takes over");
+                None
             }
-            Err(error @ (LinkError::Decode(_) | LinkError::Encode(_) | LinkError::TooLarge(_))) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a message of the supervisor was ignored");
+            Lost::Alone => {
+                tracing::warn!("no supervisor has taken over, and so goes this worker");
+                Some(self.parent.grace())
             }
-            Ok(None) | Err(LinkError::Io(_)) => {
-                tracing::warn!("the supervisor is gone, and so goes this worker");
-                engine.close_all();
-                return tokio::time::sleep(LAST_WORDS).await;
+        }
+    }
+
+    fn adopted(&mut self, supervisor: u32, hub: Vec<OwnedFd>, draining: bool) {
+        tracing::debug!(supervisor, "another supervisor process has taken over");
+        self.parent.is(supervisor);
+        self.outbox.set_orphaned(false);
+        if let Some(stream) = hub.into_iter().next() {
+            (self.rejoin)(stream);
+        }
+        let held = self.engine.connections();
+        let mut chunks = held.chunks(MAX_HELD).peekable();
+        loop {
+            let connections = chunks.next().unwrap_or_default().to_vec();
+            let more = chunks.peek().is_some();
+            self.outbox.send(ToSupervisor::Holding { ready: true, draining, connections, more });
+            if !more {
+                break;
             }
         }
     }

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
 async fn serve() -> io::Result<()> {
     let id = WorkerId { slot: Slot(0), generation: Generation(1) };
     let config = WorkerConfig {
+        orphan: None,
         id,
         host: 0,
         workers: 1,

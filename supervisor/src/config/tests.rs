@@ -81,6 +81,7 @@ fn the_shipped_file_has_every_key_there_is() {
         grace: Some(_),
         start_timeout: Some(_),
         hang_timeout: Some(_),
+        orphan_timeout: Some(_),
         head_timeout: Some(_),
         worker_wait: Some(_),
         max_connections: Some(_),
@@ -491,7 +492,7 @@ fn check_looks_at_the_file_alone() {
 fn a_reload_takes_what_can_change_and_names_what_cannot() {
     let running = load("");
     let new = load(
-        "[cluster]\nworkers = 999\nlisten = \":1\"\ncontrol = \"c\"\ngrace = \"1s\"\nstart_timeout = \"2s\"\nhang_timeout = \"3s\"\n\
+        "[cluster]\nworkers = 999\nlisten = \":1\"\ncontrol = \"c\"\ngrace = \"1s\"\nstart_timeout = \"2s\"\nhang_timeout = \"3s\"\norphan_timeout = \"9s\"\n\
          head_timeout = \"4s\"\nworker_wait = \"5s\"\nmax_connections = 6\nmax_connections_per_address = 5\n\
          trusted_proxies = \"::1\"\nhost = 7\n[admin]\nlisten = \"off\"\n[redis]\nurl = \"redis://h\"\n\
          [socketio]\nping_interval = \"1s\"\n[app]\na = 1",
@@ -502,6 +503,7 @@ fn a_reload_takes_what_can_change_and_names_what_cannot() {
     }
     let mut expected = running.clone();
     (expected.grace, expected.start_timeout, expected.hang_timeout) = (new.grace, new.start_timeout, new.hang_timeout);
+    expected.orphan_timeout = new.orphan_timeout;
     (expected.socketio, expected.app) = (new.socketio.clone(), new.app.clone());
     assert_eq!(new.with_fixed_parts_of(&running), expected);
     assert!(running.differences_that_need_a_restart(&running).is_empty());

@@ -8,7 +8,7 @@ use std::{
 
 use super::token::Token;
 use roomd_balancer::{BalancerConfig, ListenAddress};
-use roomd_wire::{BusConfig, Network, SocketIoConfig, WorkerConfig, WorkerId};
+use roomd_wire::{BusConfig, Network, OrphanConfig, SocketIoConfig, WorkerConfig, WorkerId};
 
 /// Connections that wait for a ready worker at the most; further ones are answered with 503 at once.
 const MAX_WAITING: usize = 10_000;
@@ -32,6 +32,8 @@ pub struct Config {
     pub start_timeout: Duration,
     /// How long a worker may leave a heartbeat of the supervisor unanswered before it is killed and replaced.
     pub hang_timeout: Duration,
+    /// How long a worker serves on without a supervisor, where its control socket outlives one, before it leaves.
+    pub orphan_timeout: Duration,
     /// How long a client may take for its request head.
     pub head_timeout: Duration,
     /// How long a connection waits for a ready worker before it is answered with 503.
@@ -71,6 +73,7 @@ impl Config {
             grace: Duration::from_secs(30),
             start_timeout: Duration::from_secs(30),
             hang_timeout: Duration::from_secs(10),
+            orphan_timeout: Duration::from_secs(60),
             head_timeout: Duration::from_secs(10),
             worker_wait: Duration::from_secs(10),
             max_connections: 100_000,
@@ -150,6 +153,11 @@ impl Config {
             workers,
             socketio: self.socketio.clone(),
             bus: self.bus.clone(),
+            orphan: Some(OrphanConfig {
+                supervisor: std::process::id(),
+                timeout_ms: self.orphan_timeout.as_millis() as u64,
+                grace_ms: self.grace.as_millis() as u64,
+            }),
             bus_wait_ms: LONGEST_BUS_WAIT.min(self.start_timeout / 2).as_millis() as u64,
             trusted_proxies: self.trusted_proxies.iter().map(Network::to_string).collect(),
             app: self.app.clone(),

@@ -237,6 +237,7 @@ impl Check<'_> {
         self.duration("grace", &cluster.grace, Duration::ZERO..DAY, &mut config.grace);
         self.duration("start_timeout", &cluster.start_timeout, second..DAY, &mut config.start_timeout);
         self.duration("hang_timeout", &cluster.hang_timeout, second..DAY, &mut config.hang_timeout);
+        self.duration("orphan_timeout", &cluster.orphan_timeout, second..DAY, &mut config.orphan_timeout);
         self.duration("head_timeout", &cluster.head_timeout, Duration::from_millis(100)..DAY, &mut config.head_timeout);
         self.duration("worker_wait", &cluster.worker_wait, Duration::ZERO..DAY, &mut config.worker_wait);
 

@@ -10,6 +10,7 @@ mod figures;
 mod report;
 mod service;
 mod signals;
+mod takeover;
 mod words;
 
 use std::{
@@ -190,13 +191,7 @@ impl Supervisor {
                 tracing::info!(worker = %id, "killing");
                 self.signal_group(id, &[Signal::SIGKILL]);
             }
-            Action::AddToBalancer(id) => {
-                if let Some(worker) = self.workers.get(&id) {
-                    self.balancer.add_worker(id, worker.link.clone());
-                }
-                let leader = self.lead.ready(id);
-                self.appoint(leader);
-            }
+            Action::AddToBalancer(id) => self.serves(id),
             Action::DrainInBalancer(id) => {
                 self.balancer.drain_worker(id);
                 self.lead.leaves(id);
@@ -210,6 +205,15 @@ impl Supervisor {
             Action::Report(ended) => self.report_end(ended),
             Action::ReportPause(pause) => report_pause(&pause),
         }
+    }
+
+    /// A worker takes connections.
+    fn serves(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get(&id) {
+            self.balancer.add_worker(id, worker.link.clone());
+        }
+        let leader = self.lead.ready(id);
+        self.appoint(leader);
     }
 
     fn spawn(&mut self, id: WorkerId) {

@@ -8,7 +8,7 @@ use std::{
 use roomd_wire::{PROTOCOL_VERSION, ToSupervisor, ToWorker, WorkerId};
 use tokio::task::spawn_local;
 
-use super::Supervisor;
+use super::{Supervisor, takeover::Held};
 use crate::{hub::HubEvent, slot::RunEvent, status::DeathCause, worker::FromWorker};
 
 impl Supervisor {
@@ -68,6 +68,9 @@ impl Supervisor {
             ToSupervisor::RelayNewcomer { peer } => {
                 let to = self.balancer.for_new_session();
                 self.relay(to, ToWorker::Relay { from: id, newcomer: Some(peer) }, descriptors);
+            }
+            ToSupervisor::Holding { ready, draining, connections, more } => {
+                self.holding(id, Held { ready, draining, connections, more }, now);
             }
             // Words about connections go to the balancer before they come here.
             ToSupervisor::Accepted { .. } | ToSupervisor::Closed { .. } | ToSupervisor::Move { .. } => {}

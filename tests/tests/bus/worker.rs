@@ -33,6 +33,7 @@ impl Worker {
         let worker = Worker { link, connections: Cell::new(0) };
         assert!(matches!(worker.next().await, ToSupervisor::Hello { .. }));
         let config = WorkerConfig {
+            orphan: None,
             id: WorkerId { slot: Slot(0), generation: Generation(1) },
             host: 0,
             workers: 1,

@@ -76,6 +76,7 @@ fn layers(engine: &Engine) -> Layers {
         service: HttpService::files(|_| None),
         bus: watch::channel(BusHealth { up: true, ..BusHealth::default() }).1,
         start: Box::pin(std::future::ready(Ok(()))),
+        rejoin: Box::new(drop),
         lead: Box::new(|_| {}),
         stop: Box::pin(std::future::ready(())),
         report: Box::new(|_| {}),
@@ -84,6 +85,7 @@ fn layers(engine: &Engine) -> Layers {
 
 fn config() -> WorkerConfig {
     WorkerConfig {
+        orphan: None,
         id: WorkerId { slot: Slot(0), generation: Generation(1) },
         host: 1,
         workers: 1,

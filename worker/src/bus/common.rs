@@ -33,6 +33,11 @@ impl Common {
         }
     }
 
+    /// There is a new connection, which knows of no subscription.
+    pub fn resubscribe(&self) {
+        self.handler.resubscribe();
+    }
+
     pub fn count(&self, change: impl FnOnce(&mut BusCounters)) {
         let mut counters = self.counters.get();
         change(&mut counters);

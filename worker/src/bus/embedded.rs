@@ -48,7 +48,10 @@ const BATCHES: usize = 4;
 
 /// A worker's access to the hub.
 pub struct EmbeddedBus {
-    socket: Readiness,
+    /// Replaced when another supervisor, with a hub of its own, takes this worker over.
+    socket: RefCell<Rc<Readiness>>,
+    next_stream: Cell<Option<OwnedFd>>,
+    rejoined: Notify,
     common: Common,
     output: RefCell<Output>,
     /// The hub's side was full when something was to be written last.
@@ -71,7 +74,7 @@ struct Output {
 }
 
 impl EmbeddedBus {
-    /// The bus over a stream that the hub gave, and the future that drives it: to be spawned, it ends with the stream. Must be
+    /// The bus over a stream that the hub gave, and the future that drives it: to be spawned, it lasts as long as the bus. Must be
     /// called inside a tokio runtime.
     pub fn new(
         stream: OwnedFd,
@@ -79,7 +82,9 @@ impl EmbeddedBus {
         handler: Rc<dyn BusHandler>,
     ) -> io::Result<(Rc<Self>, impl Future<Output = ()> + use<>)> {
         let bus = Rc::new(EmbeddedBus {
-            socket: Readiness::new(stream)?,
+            socket: RefCell::new(Rc::new(Readiness::new(stream)?)),
+            next_stream: Cell::default(),
+            rejoined: Notify::new(),
             blocked: Cell::new(false),
             common: Common::new(timing, handler),
             output: RefCell::default(),
@@ -95,35 +100,73 @@ impl EmbeddedBus {
         self.common.report.watch()
     }
 
-    /// Reads, writes and checks health until the stream ends.
+    /// Goes on over another stream: there is another hub, which knows of no subscription.
+    pub fn rejoin(&self, stream: OwnedFd) {
+        self.next_stream.set(Some(stream));
+        self.rejoined.notify_one();
+    }
+
     async fn drive(&self) {
+        loop {
+            let ended = self.drive_stream().await;
+            self.left(&ended);
+            let Some(stream) = self.next_stream().await else { return };
+            *self.socket.borrow_mut() = stream;
+            *self.output.borrow_mut() = Output::default();
+            self.blocked.set(false);
+            self.common.resubscribe();
+        }
+    }
+
+    async fn next_stream(&self) -> Option<Rc<Readiness>> {
+        loop {
+            if let Some(stream) = self.next_stream.take() {
+                let stream = Readiness::new(stream);
+                return stream.map(Rc::new).inspect_err(|error| tracing::error!(%error, "cannot join the bus")).ok();
+            }
+            self.rejoined.notified().await;
+        }
+    }
+
+    fn socket(&self) -> Rc<Readiness> {
+        self.socket.borrow().clone()
+    }
+
+    /// Reads, writes and checks health until the stream ends.
+    async fn drive_stream(&self) -> io::Error {
+        let socket = self.socket();
         self.common.count(|counters| counters.connects += 1);
         self.update_health(|health, now| health.handle_connected(now));
         let mut input = HubBuffer::default();
         let timer = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(timer);
-        let ended = loop {
+        loop {
             let check_at = tokio::time::Instant::from_std(self.common.report.timeout().unwrap_or_else(Instant::now));
             if timer.deadline() != check_at {
                 timer.as_mut().reset(check_at);
             }
             let done = tokio::select! {
-                done = self.socket.when_readable(|| self.read(&mut input)) => done,
+                done = socket.when_readable(|| self.read(&socket, &mut input)) => done,
                 // Mostly the turn's `flush` has been here before.
                 () = self.queued.notified() => self.write().map(drop),
-                done = self.socket.when_writable(|| self.output.borrow_mut().write_to(&self.socket)), if self.blocked.get() => {
+                done = socket.when_writable(|| self.output.borrow_mut().write_to(&socket)), if self.blocked.get() => {
                     self.blocked.set(false);
                     done
                 }
+                () = self.rejoined.notified() => Err(io::Error::other("another supervisor has taken over")),
                 () = &mut timer => {
                     self.update_health(|health, now| health.handle_timeout(now));
                     Ok(())
                 }
             };
             if let Err(error) = done {
-                break error;
+                return error;
             }
-        };
+        }
+    }
+
+    /// The stream has ended: what waits for it is dropped.
+    fn left(&self, ended: &io::Error) {
         let mut output = self.output.borrow_mut();
         *output = Output { ended: true, ..Output::default() };
         drop(output);
@@ -144,11 +187,11 @@ impl EmbeddedBus {
     }
 
     /// Reads some batches. `WouldBlock` tells the runtime that there is no more.
-    fn read(&self, input: &mut HubBuffer) -> io::Result<()> {
+    fn read(&self, socket: &Readiness, input: &mut HubBuffer) -> io::Result<()> {
         for _ in 0..BATCHES {
             let buffer = input.make_room().map_err(io::Error::other)?;
             let room = buffer.capacity() - buffer.len();
-            let read = match recv(&self.socket, spare_capacity(buffer), RecvFlags::DONTWAIT) {
+            let read = match recv(socket, spare_capacity(buffer), RecvFlags::DONTWAIT) {
                 Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok((read, _)) => read,
                 Err(rustix::io::Errno::INTR) => continue,
@@ -203,7 +246,7 @@ impl EmbeddedBus {
             tracing::error!(bytes = output.len(), "the hub does not read: leaving the bus");
             *output = Output { ended: true, ..Output::default() };
             // If it is not open any more, the driver has seen that.
-            let _ = shutdown(&self.socket, Shutdown::Both);
+            let _ = shutdown(&*self.socket.borrow(), Shutdown::Both);
             return false;
         }
         if output.len() > MAX_QUEUE_BYTES && op == HubOp::Publish {
@@ -230,7 +273,7 @@ impl EmbeddedBus {
 
     /// Writes what waits. What does not fit, the driver writes when there is room again.
     fn write(&self) -> io::Result<()> {
-        match self.output.borrow_mut().write_to(&self.socket) {
+        match self.output.borrow_mut().write_to(&self.socket.borrow()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if !self.blocked.replace(true) {
                     self.queued.notify_one();

@@ -11,6 +11,9 @@ pub trait BusHandler {
     fn message(&self, channel: &str, payload: Bytes);
     /// The bus came up (again) or went down.
     fn health_changed(&self, health: &BusHealth);
+    /// The bus has a new connection and knows of no subscription that there was: all that is wanted is to be subscribed to again.
+    /// Only of a bus that does not remember it by itself.
+    fn resubscribe(&self) {}
 }
 
 /// Why a question to the bus has no answer.

@@ -70,7 +70,7 @@ impl Engine {
     pub fn accept(&self, incoming: Incoming) {
         let engine = self.clone();
         let known = self.0.outbox.send_tracked(ToSupervisor::Accepted { id: incoming.id });
-        let open = Open::new(self, incoming.id);
+        let open = Open::new(self, incoming.id, incoming.peer);
         tokio::task::spawn_local(async move {
             // Not a byte is read before the supervisor has let go: until then the connection may be given to another worker.
             if let Some(known) = known {
@@ -224,14 +224,15 @@ impl Drop for Idle {
 pub(super) struct Open {
     engine: Engine,
     id: ConnectionId,
+    /// Its place among the engine's open connections.
+    place: usize,
     moved: std::cell::Cell<bool>,
 }
 
 impl Open {
-    fn new(engine: &Engine, id: ConnectionId) -> Open {
-        let counter = &engine.0.counters.connections;
-        counter.set(counter.get() + 1);
-        Open { engine: engine.clone(), id, moved: false.into() }
+    fn new(engine: &Engine, id: ConnectionId, peer: PeerAddress) -> Open {
+        let place = engine.0.open.borrow_mut().insert((id, peer));
+        Open { engine: engine.clone(), id, place, moved: false.into() }
     }
 
     /// Gives the connection to another worker, or to any that takes new sessions, with what was read from it.
@@ -246,8 +247,7 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let counter = &self.engine.0.counters.connections;
-        counter.set(counter.get().saturating_sub(1));
+        self.engine.0.open.borrow_mut().remove(self.place);
         if !self.moved.get() {
             self.engine.0.outbox.send(ToSupervisor::Closed { id: self.id });
         }

@@ -12,9 +12,7 @@ use crate::protocol::session::CloseReason;
 /// Counters of one worker's engine, all since its start but those of connections that are open.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// Client connections that are open.
-    pub(crate) connections: Cell<u64>,
-    /// Those of them that wait for another HTTP request.
+    /// Open connections that wait for another HTTP request.
     pub(crate) idle_connections: Cell<u64>,
     pub(crate) packets_in: Cell<u64>,
     pub(crate) packets_out: Cell<u64>,

@@ -49,8 +49,7 @@ impl Engine {
     }
 
     fn busy_connections(&self) -> u64 {
-        let counters = &self.0.counters;
-        counters.connections.get().saturating_sub(counters.idle_connections.get())
+        self.connection_count().saturating_sub(self.0.counters.idle_connections.get())
     }
 
     fn candidates(&self) -> Vec<Candidate<SessionKey>> {

@@ -7,7 +7,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomd_wire::{NotANetwork, Sid, SidHome, SocketIoConfig, WorkerConfig};
+use roomd_wire::{ConnectionId, NotANetwork, PeerAddress, Sid, SidHome, SocketIoConfig, WorkerConfig};
+use slab::Slab;
 use tokio::sync::Notify;
 
 use super::{
@@ -75,6 +76,8 @@ pub(super) struct Inner {
     pub(super) outbox: Outbox,
     pub(super) counters: Rc<Counters>,
     pub(super) state: RefCell<State>,
+    /// The connections that are open, and where their clients are.
+    pub(super) open: RefCell<Slab<(ConnectionId, PeerAddress)>>,
     pub(super) turn: Turn,
     /// Told when a deadline comes before all others.
     pub(super) sooner: Notify,
@@ -127,6 +130,7 @@ impl Engine {
             options,
             outbox,
             counters: Rc::default(),
+            open: RefCell::default(),
             state: RefCell::new(State {
                 sessions: Sessions::default(),
                 dirty: Vec::new(),
@@ -247,7 +251,12 @@ impl Engine {
 
     /// How many client connections are open.
     pub fn connection_count(&self) -> u64 {
-        self.0.counters.connections.get()
+        self.0.open.borrow().len() as u64
+    }
+
+    /// The client connections that are open, and where their clients are.
+    pub fn connections(&self) -> Vec<(ConnectionId, PeerAddress)> {
+        self.0.open.borrow().iter().map(|(_, open)| *open).collect()
     }
 
     /// Writes the engine's figures into the worker's.

@@ -15,6 +15,7 @@ impl Engine {
     /// An engine whose supervisor is gone. Must be started inside a `LocalSet`.
     pub(crate) fn for_tests(id: WorkerId, socketio: SocketIoConfig) -> Engine {
         let config = WorkerConfig {
+            orphan: None,
             id,
             host: 1,
             workers: 3,

@@ -160,4 +160,8 @@ impl BusHandler for Io {
         // The supervisor hears of it, and says it once for all workers.
         tracing::debug!(up = health.up, reason = %health.reason, "the bus has changed");
     }
+
+    fn resubscribe(&self) {
+        self.0.resubscribe();
+    }
 }

@@ -198,6 +198,20 @@ impl Inner {
         self.engine.schedule_flush();
     }
 
+    /// Wants again all that is wanted: the bus has forgotten it.
+    pub(super) fn resubscribe(&self) {
+        let Some(bus) = self.bus.get() else { return };
+        for Members { nsp, rooms, sockets, .. } in self.state.borrow().namespaces.iter() {
+            subscribe(&**bus, nsp);
+            if bus.routing() == Routing::Exact {
+                let own = sockets.iter().filter(|(_, socket)| rooms.own(&socket.id).is_some());
+                own.for_each(|(_, socket)| bus.subscribe(&nsp.channels.room(socket.id.as_str())));
+                rooms.names().for_each(|room| bus.subscribe(&nsp.channels.room(room)));
+            }
+        }
+        self.engine.schedule_flush();
+    }
+
     /// Writes this layer's figures into the worker's.
     pub(super) fn report(&self, stats: &mut WorkerStats) {
         let state = self.state.borrow();

@@ -146,6 +146,7 @@ impl Cluster {
     pub async fn worker(&self, slot: u16, options: SocketIoConfig) -> Worker {
         let id = WorkerId { slot: Slot(slot), generation: Generation(1) };
         let config = WorkerConfig {
+            orphan: None,
             id,
             host: 7,
             workers: 2,
@@ -177,6 +178,7 @@ impl Cluster {
                         }),
                         bus: tokio::sync::watch::channel(BusHealth { up: true, ..BusHealth::default() }).1,
                         start: Box::pin(std::future::ready(Ok(()))),
+                        rejoin: Box::new(drop),
                         lead: Box::new(|_| {}),
                         stop: Box::pin(std::future::ready(())),
                         report: Box::new(|_| {}),
