@@ -4,6 +4,7 @@
 //! run ─► cli ─┬─ up ──────► config ─► control, admin, listeners ─► supervise ─► slots ─► workers
 //!             ├─ worker ──► roomd_worker
 //!             ├─ check ───► config
+//!             ├─ init ────► a configuration and a unit, written
 //!             └─ status, reload, scale, stop, kill, wait, emit, sockets ─► control (client)
 //! ```
 //!
@@ -89,6 +90,7 @@ fn carry_out<M, A: MakeApp<M>>(asked: Asked, app: A) -> Result<ExitCode, Failure
             }));
         }
         Asked::Print(text) => cli::show(text.trim_end()),
+        Asked::Init(asked) => cli::init(&asked),
         Asked::Check(flags) => cli::check(Sources::of_process(flags, shape)),
         Asked::Status { place, json } => client(place, async |place| cli::status(place, json).await),
         Asked::Top { place, interval, once } => client(place, async |place| cli::top(place, interval, once).await),

@@ -8,6 +8,7 @@ use roomd_balancer::ListenAddress;
 
 use super::{
     failure::Failure,
+    init::Init,
     man::man_page,
     order::{EmitArguments, Order, Sockets},
     parse_signal,
@@ -27,6 +28,8 @@ Exit codes: 0 done, 1 failed at run time, 2 bad usage, 78 bad configuration.";
 pub enum Asked {
     /// Start the cluster.
     Up(Flags),
+    /// Write a configuration.
+    Init(Init),
     /// Check the file.
     Check(Flags),
     /// Show what runs.
@@ -100,6 +103,8 @@ enum Command {
     /// Start the cluster in the foreground (what roomd does without a command)
     #[command(after_help = ENVIRONMENT)]
     Up(UpArguments),
+    /// Write a commented cluster.toml, and with --systemd a unit
+    Init(Init),
     /// Show every problem of the configuration file
     Check {
         /// The file [default: ./cluster.toml if it is there]
@@ -221,6 +226,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, Fai
     Ok(match command {
         None => Asked::Up(up.flags()?),
         Some(Command::Up(up)) => Asked::Up(up.flags()?),
+        Some(Command::Init(init)) => Asked::Init(init),
         Some(Command::Check { config }) => Asked::Check(Flags { config, ..Flags::default() }),
         Some(Command::Status { place, json }) => Asked::Status { place: place.flags(), json },
         Some(Command::Top { place, interval, once }) => Asked::Top { place: place.flags(), interval, once },

@@ -1,11 +1,12 @@
 //! The command line: what was asked for, who carries it out, and what the process exits with.
 //!
 //! `args` reads it (`order` what is for clients), `failure` has the exit codes, `commands` are the clients of the control socket, `table` is what
-//! `roomd status` shows to people, `man` the manual page.
+//! `roomd status` shows to people, `man` the manual page, `init` writes a configuration and a unit.
 
 mod args;
 mod commands;
 mod failure;
+mod init;
 mod man;
 mod order;
 mod signal;
@@ -17,4 +18,5 @@ mod tests;
 pub use args::{Asked, parse};
 pub use commands::{check, kill, order, print, reload, scale, show, status, stop, top, wait};
 pub use failure::Failure;
+pub use init::init;
 pub use signal::parse_signal;

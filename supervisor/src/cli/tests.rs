@@ -37,6 +37,7 @@ fn without_a_command_it_is_up() {
 
 #[test]
 fn every_command_is_understood() {
+    assert!(matches!(asked("init --systemd --user www-data --dir x --force").unwrap(), Asked::Init(_)));
     assert!(matches!(asked("check --config a.toml").unwrap(), Asked::Check(_)));
     assert!(matches!(asked("status --json --control x").unwrap(), Asked::Status { json: true, .. }));
     assert!(

@@ -27,7 +27,7 @@ mod values;
 
 pub use problem::{Problems, nearest};
 pub use redis_url::{check as check_redis_url, redact as redact_redis_url};
-pub use sources::{Environment, Flags, Sources, TOKEN_VARIABLE};
+pub use sources::{DEFAULT_FILE, Environment, Flags, Sources, TOKEN_VARIABLE};
 pub use token::Token;
 pub use types::Config;
 pub use units::{parse_duration, show_duration};

@@ -162,7 +162,7 @@ impl Sources {
             let control = File::parse(&read(&file).ok()?, AppShape::default(), &mut Vec::new()).cluster.control?;
             Some(file.parent()?.join(control.get_ref()))
         });
-        in_file.unwrap_or_else(|| control_path::default_path(&self.environment))
+        in_file.unwrap_or_else(|| control_path::for_command(&self.environment, Path::exists))
     }
 
     /// Reads, checks and completes the configuration.
