@@ -19,6 +19,7 @@ mod emit;
 mod examples;
 mod hostile;
 mod matrix;
+mod metrics;
 mod msgpack;
 mod node_mix;
 mod page;
