@@ -26,6 +26,9 @@ impl Supervisor {
 
     /// The cluster in one line.
     fn line(&self) -> String {
+        if let Some(reason) = &self.hopeless {
+            return format!("no worker can start: {reason}");
+        }
         let (mut ready, mut draining, mut connections) = (0, 0, 0);
         for run in self.fleet.slots().flat_map(|slot| slot.runs()) {
             connections += self.balancer.connections(run.id());

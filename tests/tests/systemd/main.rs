@@ -4,6 +4,7 @@
 mod life;
 mod sandbox;
 mod sockets;
+mod told;
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},

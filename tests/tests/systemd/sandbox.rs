@@ -1,8 +1,12 @@
 //! What the shipped units let the service do.
 
-use std::process::Command;
+use std::{fs, net::TcpListener, process::Command};
 
-use roomd_tests::{Machine, packaged};
+use roomd_tests::{
+    Machine,
+    http::{Connection, HANDSHAKE},
+    packaged,
+};
 
 use crate::CONFIG;
 
@@ -10,6 +14,8 @@ use crate::CONFIG;
 fn its_exposure_is_below_2_5_and_the_units_have_no_mistake() {
     let machine = Machine::boot(CONFIG);
     machine.must(&["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", "roomd.service"]);
+    machine.unit("roomd.socket", &fs::read_to_string(packaged("roomd.socket")).unwrap());
+    machine.must(&["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", "roomd.socket"]);
     let unit = packaged("roomd.service");
     let analysis = Command::new("systemd-analyze").args(["security", "--offline=true"]).arg(&unit).output().unwrap();
     let analysis = String::from_utf8(analysis.stdout).unwrap();
@@ -40,4 +46,24 @@ fn what_init_writes_runs_that_very_program_and_is_found_by_the_commands() {
     machine.must(&["systemctl", "reload", "roomd"]);
     assert_eq!(machine.must(&["readlink", &format!("/proc/{}/exe", machine.supervisor())]), chat);
     assert!(machine.must(&[chat, "status"]).contains("ready"), "a command without --control or --config");
+}
+
+#[test]
+fn with_its_drop_in_it_opens_ports_below_1024_and_only_then() {
+    let mut low = (900..1024).rev().filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()?.local_addr().ok());
+    let address = low.next().expect("a port below 1024 that nobody has");
+    drop(low);
+    let machine = Machine::boot(&CONFIG.replacen("127.0.0.1:0", &address.to_string(), 1));
+    // The port is this machine's, and some let everybody open those.
+    let limit = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
+    if limit.trim().parse::<u16>().unwrap() > address.port() {
+        assert!(!machine.run(&["systemctl", "start", "roomd"]).status.success());
+        let journal = machine.journal();
+        assert!(journal.contains("ports below 1024 need CAP_NET_BIND_SERVICE"), "{journal}");
+    }
+    let drop_in = fs::read_to_string(packaged("roomd.service.d/low-ports.conf.example")).unwrap();
+    machine.must(&["systemctl", "stop", "roomd"]);
+    machine.unit("roomd.service.d/low-ports.conf", &drop_in);
+    machine.must(&["systemctl", "start", "roomd"]);
+    assert_eq!(Connection::open(address).get(HANDSHAKE).status, 200);
 }
