@@ -18,6 +18,7 @@ mod dynamic;
 mod emit;
 mod examples;
 mod hostile;
+mod leaving;
 mod matrix;
 mod metrics;
 mod msgpack;
