@@ -81,7 +81,7 @@ pub struct BalancerStats {
 
 /// Accepts connections and hands them to workers. One per supervisor, on its one thread, inside a `LocalSet`.
 pub struct Balancer {
-    head_timeout: Duration,
+    head_timeout: Cell<Duration>,
     pub(crate) state: RefCell<State>,
     pub(crate) mode: watch::Sender<Mode>,
     reserve: Reserve,
@@ -122,7 +122,7 @@ impl Balancer {
             heads: Vec::new(),
         };
         Rc::new(Balancer {
-            head_timeout: config.head_timeout,
+            head_timeout: config.head_timeout.into(),
             state: state.into(),
             mode: watch::Sender::new(Mode::Accepting),
             reserve: Reserve::new(),
@@ -131,6 +131,14 @@ impl Balancer {
             accept_to_ready: RefCell::default(),
             handover: RefCell::default(),
         })
+    }
+
+    /// From now on it goes by this, all but the host's number: session ids have that in them. Connections that are there stay, also
+    /// where there are more than there may be now.
+    pub fn reconfigure(&self, config: BalancerConfig) {
+        self.head_timeout.set(config.head_timeout);
+        let limits = Limits::new(config.max_connections, config.max_connections_per_address, config.trusted_proxies);
+        self.state.borrow_mut().router.reconfigure(limits, config.worker_wait, config.max_waiting, now());
     }
 
     /// Accepts from a listener until [`Balancer::stop`]. The listener is closed when this ends or is dropped; then those who still
@@ -320,7 +328,7 @@ impl Balancer {
         accepted: std::time::Instant,
         seen: usize,
     ) {
-        let deadline = Instant::from_std(accepted) + self.head_timeout;
+        let deadline = Instant::from_std(accepted) + self.head_timeout.get();
         // A client on a near network sends its head right after it has connected: a turn of the loop later it is there, and a
         // watch would cost more than looking again.
         yield_now().await;

@@ -132,6 +132,15 @@ impl Router {
         }
     }
 
+    /// Other limits, under which the present connections count, and other waits: those that wait now do so no longer than anyone
+    /// who comes after them.
+    pub fn reconfigure(&mut self, mut limits: Limits, wait: Duration, max_waiting: usize, now: Instant) {
+        self.connections.values().for_each(|connection| limits.count_in(connection.peer));
+        self.limits = limits;
+        (self.wait, self.max_waiting) = (wait, max_waiting);
+        self.waiting.iter_mut().for_each(|waiting| waiting.until = waiting.until.min(now + wait));
+    }
+
     /// A connection was accepted: from now on it counts. If it would pass a limit, it is to be refused by the caller and does
     /// not count.
     pub fn open(&mut self, peer: PeerAddress) -> Result<ConnectionId, Refusal> {
