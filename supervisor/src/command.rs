@@ -1,8 +1,10 @@
 //! What the control socket and the admin listener ask of the supervise loop.
 //!
 //! One task decides: everything that wants to know or to change something sends a [`Command`] over [`Commands`] and waits
-//! for the answer. The loop may answer at once (`Status`, `Kill`, `Stop`) or when the thing is done (`Reload`, `Scale`, `Publish`);
+//! for the answer. The loop may answer at once (`Status`, `Kill`, `Stop`) or when the thing is done (`Reload`, `Scale`, `Drain`, `Publish`);
 //! an answer that nobody waits for any more is dropped.
+
+use std::time::Duration;
 
 use roomd_wire::Slot;
 use roomd_worker::bus::PublishError;
@@ -22,10 +24,21 @@ pub type Reply<T> = oneshot::Sender<T>;
 pub enum Command {
     /// Tell what runs. Answered at once.
     Status(Reply<Status>),
-    /// Replace all workers one by one. Answered when all are replaced, or when the first new one could not start.
-    Reload(Reply<Result<Reloaded, CommandError>>),
+    /// Replace all workers, so many at a time. Answered when all are replaced, or when a new one did not come up.
+    Reload(u16, Reply<Result<Reloaded, CommandError>>),
     /// Change the number of workers. Answered when the new ones are ready and the old ones drain.
     Scale(u16, Reply<Result<Scaled, CommandError>>),
+    /// Take a slot out of service. Answered when its worker has ended.
+    Drain {
+        /// Which slot.
+        slot: Slot,
+        /// Also if no other one serves.
+        force: bool,
+        /// The answer.
+        reply: Reply<Result<Drained, CommandError>>,
+    },
+    /// Put a drained slot back into service. Answered when its worker serves.
+    Undrain(Slot, Reply<Result<Undrained, CommandError>>),
     /// Stop gracefully. Answered at once; the supervisor's end is seen by the end of the connection.
     Stop(Reply<Result<(), CommandError>>),
     /// Send a signal to a slot's current worker. Answered at once.
@@ -64,6 +77,20 @@ pub struct Scaled {
     pub to: u16,
 }
 
+/// A slot is out of service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Drained {
+    /// Which.
+    pub slot: u16,
+}
+
+/// A slot is in service again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Undrained {
+    /// Which.
+    pub slot: u16,
+}
+
 /// A signal was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Killed {
@@ -87,7 +114,7 @@ pub enum CommandError {
     NoWorker {
         /// The slot asked for.
         slot: Slot,
-        /// The state it is in: `backoff` or `failed`.
+        /// The state it is in: `backoff`, `failed` or `drained`.
         state: &'static str,
     },
     /// The operating system refused the signal.
@@ -109,13 +136,49 @@ pub enum CommandError {
     /// The supervisor stops.
     #[error("the cluster is stopping: `roomd stop` returns when it has ended")]
     Stopping,
-    /// A new worker did not become ready; the workers that were there stay.
-    #[error("the new worker of slot {slot} could not start: {reason}; the old workers stay")]
+    /// A new worker did not become ready, or did not last.
+    #[error("the new worker of slot {slot} {}: {reason}; {rest}", did_not_come_up(*.ready_for))]
     NewWorkerFailed {
         /// The slot whose new worker failed.
         slot: Slot,
         /// Its own words, or what happened to it.
         reason: String,
+        /// For how long it had been ready, if it had.
+        ready_for: Option<Duration>,
+        /// What runs now.
+        rest: String,
+    },
+    /// The slot is out of service already.
+    #[error("slot {slot} is drained already: `roomd undrain {slot}` puts it back into service")]
+    DrainedAlready {
+        /// The slot asked for.
+        slot: Slot,
+    },
+    /// The slot is in service.
+    #[error("slot {slot} is not drained: `roomd status` shows what it does")]
+    NotDrained {
+        /// The slot asked for.
+        slot: Slot,
+    },
+    /// Without the slot nobody would serve.
+    #[error("no slot but {slot} has a worker that is ready: clients would be refused; --force drains it all the same")]
+    LastReady {
+        /// The slot asked for.
+        slot: Slot,
+    },
+    /// The slot was put back into service, or taken away, while it was draining.
+    #[error("slot {slot} is not drained any more: somebody undrained it, or changed the number of workers, meanwhile")]
+    DrainUndone {
+        /// The slot asked for.
+        slot: Slot,
+    },
+    /// The configuration file has changed in what only a restart can change.
+    #[error(
+        "{what} cannot change while the cluster runs, and nothing was changed: take the change back, or restart roomd"
+    )]
+    NeedsRestart {
+        /// The keys, each with its place.
+        what: String,
     },
     /// The configuration file, read again for a reload, has problems.
     #[error("the configuration has a problem: {first}{}; the old workers stay: run `roomd check`", also(*.others))]
@@ -143,12 +206,24 @@ impl CommandError {
             CommandError::Busy { .. } => "busy",
             CommandError::Stopping => "stopping",
             CommandError::NewWorkerFailed { .. } => "new_worker_failed",
+            CommandError::DrainedAlready { .. } => "drained_already",
+            CommandError::NotDrained { .. } => "not_drained",
+            CommandError::LastReady { .. } => "last_ready",
+            CommandError::DrainUndone { .. } => "drain_undone",
+            CommandError::NeedsRestart { .. } => "needs_restart",
             CommandError::Config { .. } => "config",
             CommandError::Publish(PublishError::Down(_)) => "bus_down",
             CommandError::Publish(PublishError::Full) => "bus_full",
             CommandError::Publish(PublishError::Unconfirmed(_)) => "unconfirmed",
             CommandError::Gone => "gone",
         }
+    }
+}
+
+fn did_not_come_up(ready_for: Option<Duration>) -> String {
+    match ready_for {
+        None => "could not start".into(),
+        Some(time) => format!("was ready, but ended after {:.1} s", time.as_secs_f64()),
     }
 }
 
@@ -172,9 +247,19 @@ impl Commands {
         self.ask(Command::Status).await
     }
 
-    /// Replaces all workers.
-    pub async fn reload(&self) -> Result<Reloaded, CommandError> {
-        self.ask(Command::Reload).await?
+    /// Replaces all workers, so many at a time.
+    pub async fn reload(&self, parallel: u16) -> Result<Reloaded, CommandError> {
+        self.ask(|reply| Command::Reload(parallel, reply)).await?
+    }
+
+    /// Takes a slot out of service.
+    pub async fn drain(&self, slot: Slot, force: bool) -> Result<Drained, CommandError> {
+        self.ask(|reply| Command::Drain { slot, force, reply }).await?
+    }
+
+    /// Puts a slot back into service.
+    pub async fn undrain(&self, slot: Slot) -> Result<Undrained, CommandError> {
+        self.ask(|reply| Command::Undrain(slot, reply)).await?
     }
 
     /// Changes the number of workers.

@@ -111,6 +111,7 @@ mod process;
 mod process_figures;
 mod program;
 mod reaper;
+mod recycle;
 mod rollout;
 mod slot;
 mod status;
@@ -122,8 +123,8 @@ mod worker;
 mod worker_output;
 
 pub use application::MakeApp;
-use program::Cluster;
 pub use program::run;
+use program::{Cluster, Load};
 #[doc(inline)]
 pub use roomd_worker::{chat, socketio::*};
 

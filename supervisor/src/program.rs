@@ -22,25 +22,30 @@ use crate::{
     application::AppShape,
     cli::{self, Asked, Failure},
     command,
-    config::{Config, Environment, Flags, Sources},
+    config::{Config, Environment, Flags, SharedToken, Sources},
     logging,
     systemd::{Inherited, ServiceManager},
     up::up,
 };
 
+/// Reads the configuration again, for a reload: flags and environment as at the start, the file as it is now. Where it differs
+/// from the given one in what cannot change while the cluster runs, that is an error, and the answer to the reload.
+pub type Load = Box<dyn Fn(&Config) -> Result<Config, command::CommandError>>;
+
 /// All that the supervise loop is given.
 pub struct Cluster {
     /// The configuration it starts with.
     pub config: Config,
-    /// Reads the configuration again, for a reload: flags and environment as at the start, the file as it is now. What cannot
-    /// change while the cluster runs (addresses, the control socket) is as it was. An error is the answer to the reload.
-    pub load: Box<dyn Fn() -> Result<Config, command::CommandError>>,
+    /// Reads the configuration again, for a reload.
+    pub load: Load,
     /// Where clients connect, listening since before the first worker starts.
     pub listeners: Vec<roomd_balancer::Listener>,
     /// The listeners' real addresses, for the status.
     pub listening: Vec<String>,
     /// The admin endpoints' real URL, for the status.
     pub admin: Option<String>,
+    /// What admin clients show, as a reload may change it.
+    pub admin_token: SharedToken,
     /// What control and admin ask.
     pub commands: tokio::sync::mpsc::Receiver<command::Command>,
     /// Who is told how the cluster is.
@@ -94,7 +99,9 @@ fn carry_out<M, A: MakeApp<M>>(asked: Asked, app: A) -> Result<ExitCode, Failure
         Asked::Check(flags) => cli::check(Sources::of_process(flags, shape)),
         Asked::Status { place, json } => client(place, async |place| cli::status(place, json).await),
         Asked::Top { place, interval, once } => client(place, async |place| cli::top(place, interval, once).await),
-        Asked::Reload(place) => client(place, cli::reload),
+        Asked::Reload { place, parallel } => client(place, async |place| cli::reload(place, parallel).await),
+        Asked::Drain { place, slot, force } => client(place, async |place| cli::drain(place, slot, force).await),
+        Asked::Undrain { place, slot } => client(place, async |place| cli::undrain(place, slot).await),
         Asked::Scale { place, workers } => client(place, async |place| cli::scale(place, workers).await),
         Asked::Stop(place) => client(place, cli::stop),
         Asked::Kill { place, slot, signal } => client(place, async |place| cli::kill(place, slot, signal).await),

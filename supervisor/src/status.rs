@@ -75,8 +75,11 @@ pub struct SupervisorStatus {
     pub uptime_s: f64,
     /// What it is doing.
     pub state: ClusterState,
-    /// How many workers are wanted.
+    /// How many workers are wanted: one for each slot that is not drained.
     pub wanted_workers: u16,
+    /// How far a change of the workers is that is under way.
+    #[serde(default)]
+    pub progress: Option<Progress>,
     /// Its resident memory, if the kernel tells it.
     pub rss_bytes: Option<u64>,
     /// What else the kernel tells of its process.
@@ -88,6 +91,17 @@ pub struct SupervisorStatus {
     /// The same since its start.
     #[serde(default)]
     pub loop_lag: Histogram,
+}
+
+/// How far a change is that goes through the slots.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Progress {
+    /// What it is, such as "a reload".
+    pub what: String,
+    /// New workers that serve.
+    pub done: u16,
+    /// Of so many.
+    pub of: u16,
 }
 
 /// What the cluster as a whole is doing.
@@ -145,6 +159,12 @@ pub struct WorkerStatus {
     pub bus_latency_ms: Option<f64>,
     /// In `backoff`: when it is started again.
     pub retry_in_s: Option<f64>,
+    /// How often the slot's worker was replaced for its memory.
+    #[serde(default)]
+    pub recycled: u64,
+    /// In `draining` and `starting`: how long that may take still.
+    #[serde(default)]
+    pub time_left_s: Option<f64>,
     /// How the slot's last dead worker died.
     pub last_death: Option<Death>,
     /// The handler that keeps it from all else, if one has for long.
@@ -175,6 +195,8 @@ pub enum WorkerState {
     Backoff,
     /// It could not be started, and is not tried again before a reload.
     Failed,
+    /// Somebody took the slot out of service.
+    Drained,
 }
 
 /// Why a worker ended that should not have.
@@ -348,6 +370,7 @@ impl WorkerState {
             WorkerState::Draining => "draining",
             WorkerState::Backoff => "backoff",
             WorkerState::Failed => "failed",
+            WorkerState::Drained => "drained",
         }
     }
 }
@@ -419,6 +442,8 @@ pub(crate) fn sample() -> Status {
         lag: Lag { p50_ms: Some(0.016), p99_ms: Some(2.048) },
         bus_latency_ms: Some(0.25),
         retry_in_s: None,
+        recycled: 0,
+        time_left_s: None,
         last_death: None,
         busy_with: None,
         bus_up: Some(true),
@@ -460,6 +485,7 @@ pub(crate) fn sample() -> Status {
             uptime_s: 90_061.0,
             state: ClusterState::Running,
             wanted_workers: 2,
+            progress: None,
             rss_bytes: Some(4 << 20),
             process: ProcessFigures { cpu_s: Some(1.5), open_fds: Some(40), ..ProcessFigures::default() },
             lag: Lag::default(),

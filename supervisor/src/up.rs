@@ -16,7 +16,7 @@ use crate::{
     admin::Admin,
     cli::{self, Failure},
     command::{CommandError, Commands},
-    config::{Config, Problems, Sources, redact_redis_url},
+    config::{Config, Problems, SharedToken, Sources, redact_redis_url},
     control::{self, ControlSocket},
     limits, supervise,
     systemd::{
@@ -53,18 +53,19 @@ async fn run(sources: Sources, config: Config, mut inherited: Inherited) -> Resu
     }
 
     let (commands, receiver) = Commands::channel();
+    let admin_token = SharedToken::from(config.admin_token.clone());
     let mut services = JoinSet::new();
     services.spawn_local(control::serve(control, commands.clone()));
     if let Some(admin) = admin {
-        services.spawn_local(admin.serve(commands, config.admin_token.clone()));
+        services.spawn_local(admin.serve(commands, admin_token.clone()));
     }
-    let started_with = config.clone();
     let cluster = Cluster {
         config,
-        load: Box::new(move || reload(&sources, &started_with)),
+        load: Box::new(move |running| reload(&sources, running)),
         listeners,
         listening: addresses.iter().map(ListenAddress::to_string).collect(),
         admin: admin_url,
+        admin_token,
         commands: receiver,
         service: ServiceManager::new(notifier),
     };
@@ -170,16 +171,15 @@ fn admin_listener(
     Ok(Some(admin))
 }
 
-/// The configuration for a reload: what cannot change while the cluster runs stays, and is named.
-fn reload(sources: &Sources, started_with: &Config) -> Result<Config, CommandError> {
+/// The configuration for a reload.
+fn reload(sources: &Sources, running: &Config) -> Result<Config, CommandError> {
     let new = sources
         .load()
         .map_err(|problems| CommandError::Config { first: problems.first(), others: problems.count() - 1 })?;
-    let kept = new.differences_that_need_a_restart(started_with);
-    if !kept.is_empty() {
-        tracing::warn!(keys = kept.join(", "), "changed in the configuration, but in force only after a restart");
+    match sources.needs_restart(&new, running) {
+        Some(what) => Err(CommandError::NeedsRestart { what }),
+        None => Ok(new),
     }
-    Ok(new.with_fixed_parts_of(started_with))
 }
 
 /// What `up` prints at its start: all that a person needs to go on.

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     command::Commands,
-    config::Token,
+    config::SharedToken,
     emit::{self, Kind, MAX_ORDER_BYTES},
     places::Places,
     status::Status,
@@ -117,8 +117,8 @@ impl Admin {
     }
 
     /// Answers until it is dropped. Who orders something must show the token, if there is one.
-    pub async fn serve(self, commands: Commands, token: Option<Token>) -> io::Result<()> {
-        let guard = Arc::new(Guard { token, loopback: self.address.ip().to_canonical().is_loopback() });
+    pub async fn serve(self, commands: Commands, token: SharedToken) -> io::Result<()> {
+        let loopback = self.address.ip().to_canonical().is_loopback();
         let places = Places::new(MAX_CONNECTIONS);
         let mut connections = JoinSet::new();
         loop {
@@ -134,9 +134,9 @@ impl Admin {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let (commands, guard, places) = (commands.clone(), Arc::clone(&guard), places.clone());
+                    let (commands, token, places) = (commands.clone(), token.clone(), places.clone());
                     connections.spawn(async move {
-                        connection(stream, commands, guard, &places).await;
+                        connection(stream, commands, token, loopback, &places).await;
                         drop(place);
                     });
                 }
@@ -150,12 +150,14 @@ impl Admin {
     }
 }
 
-async fn connection(stream: TcpStream, commands: Commands, guard: Arc<Guard>, places: &Places) {
+async fn connection(stream: TcpStream, commands: Commands, token: SharedToken, loopback: bool, places: &Places) {
     let answering = Arc::new(AtomicBool::new(false));
     let service = service_fn({
         let answering = Arc::clone(&answering);
         move |request| {
-            let (commands, guard, answering) = (commands.clone(), Arc::clone(&guard), Arc::clone(&answering));
+            let (commands, answering) = (commands.clone(), Arc::clone(&answering));
+            // By the token as it is at this moment: an old one is of no use on an old connection either.
+            let guard = Guard { token: token.get(), loopback };
             async move {
                 answering.store(true, Relaxed);
                 let answer = serve_one(request, commands, &guard).await;
@@ -254,7 +256,7 @@ mod tests {
                 }
             }
         });
-        tokio::spawn(admin.serve(commands, token.map(|token| token.parse().unwrap())));
+        tokio::spawn(admin.serve(commands, token.map(|token| token.parse::<crate::config::Token>().unwrap()).into()));
         address
     }
 

@@ -49,7 +49,28 @@ pub enum Asked {
         once: bool,
     },
     /// Replace all workers.
-    Reload(Flags),
+    Reload {
+        /// Where the control socket is.
+        place: Flags,
+        /// So many at a time.
+        parallel: u16,
+    },
+    /// Take a slot out of service.
+    Drain {
+        /// Where the control socket is.
+        place: Flags,
+        /// Which slot.
+        slot: u16,
+        /// Also if no other one serves.
+        force: bool,
+    },
+    /// Put a drained slot back into service.
+    Undrain {
+        /// Where the control socket is.
+        place: Flags,
+        /// Which slot.
+        slot: u16,
+    },
     /// Change the number of workers.
     Scale {
         /// Where the control socket is.
@@ -132,6 +153,9 @@ enum Command {
     },
     /// Replace all workers one by one; the old ones stay if the new cannot start
     Reload {
+        /// Replace so many workers at a time
+        #[arg(long, value_name = "K", default_value = "1", value_parser = number_of_workers)]
+        parallel: u16,
         #[command(flatten)]
         place: Place,
     },
@@ -140,6 +164,25 @@ enum Command {
         /// How many workers
         #[arg(value_name = "N", value_parser = number_of_workers)]
         workers: u16,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Take a slot out of service: its clients are closed over the grace; returns when its worker has ended
+    Drain {
+        /// The slot, as `roomd status` shows it
+        #[arg(value_parser = slot)]
+        slot: u16,
+        /// Also if no other slot has a worker that is ready
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Put a drained slot back into service; returns when its worker is ready
+    Undrain {
+        /// The slot, as `roomd status` shows it
+        #[arg(value_parser = slot)]
+        slot: u16,
         #[command(flatten)]
         place: Place,
     },
@@ -230,7 +273,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, Fai
         Some(Command::Check { config }) => Asked::Check(Flags { config, ..Flags::default() }),
         Some(Command::Status { place, json }) => Asked::Status { place: place.flags(), json },
         Some(Command::Top { place, interval, once }) => Asked::Top { place: place.flags(), interval, once },
-        Some(Command::Reload { place }) => Asked::Reload(place.flags()),
+        Some(Command::Reload { parallel, place }) => Asked::Reload { place: place.flags(), parallel },
+        Some(Command::Drain { slot, force, place }) => Asked::Drain { place: place.flags(), slot, force },
+        Some(Command::Undrain { slot, place }) => Asked::Undrain { place: place.flags(), slot },
         Some(Command::Scale { workers, place }) => Asked::Scale { place: place.flags(), workers },
         Some(Command::Stop { place }) => Asked::Stop(place.flags()),
         Some(Command::Kill { slot, signal, place }) => Asked::Kill { place: place.flags(), slot, signal },

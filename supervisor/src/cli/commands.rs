@@ -9,10 +9,10 @@ use std::{
 use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{failure::Failure, order::Order, table::table};
+use super::{failure::Failure, order::Order, patience, table::table};
 use crate::{
     application::AppShape,
-    command::{Killed, Published, Reloaded, Scaled},
+    command::{Drained, Killed, Published, Reloaded, Scaled, Undrained},
     config::{Flags, Sources},
     control::{Ask, Client, ClientError},
     status::{ClusterState, Status},
@@ -49,17 +49,33 @@ pub async fn top(place: Flags, interval: Duration, once: bool) -> Result<(), Fai
     Ok(())
 }
 
-/// Replaces all workers.
-pub async fn reload(place: Flags) -> Result<(), Failure> {
-    let done: Reloaded = connect(place).await?.ask_long(Ask::Reload).await?;
+/// Replaces all workers, so many at a time.
+pub async fn reload(place: Flags, parallel: u16) -> Result<(), Failure> {
+    let ask = Ask::Reload { parallel: Some(parallel) };
+    let done: Reloaded = patience::ask(&control_path(place), ask, "the reload").await?;
     print(&format!("{} replaced", count(done.replaced, "worker")));
     Ok(())
 }
 
 /// Changes the number of workers.
 pub async fn scale(place: Flags, workers: u16) -> Result<(), Failure> {
-    let done: Scaled = connect(place).await?.ask_long(Ask::Scale { workers }).await?;
+    let what = "the change of the number of workers";
+    let done: Scaled = patience::ask(&control_path(place), Ask::Scale { workers }, what).await?;
     print(&format!("from {} to {}", done.from, count(done.to, "worker")));
+    Ok(())
+}
+
+/// Takes a slot out of service, and waits until its clients have gone.
+pub async fn drain(place: Flags, slot: u16, force: bool) -> Result<(), Failure> {
+    let done: Drained = patience::ask(&control_path(place), Ask::Drain { slot, force }, "the drain").await?;
+    print(&format!("slot {} is drained", done.slot));
+    Ok(())
+}
+
+/// Puts a slot back into service.
+pub async fn undrain(place: Flags, slot: u16) -> Result<(), Failure> {
+    let done: Undrained = patience::ask(&control_path(place), Ask::Undrain { slot }, "the start").await?;
+    print(&format!("slot {} is in service", done.slot));
     Ok(())
 }
 

@@ -13,6 +13,8 @@ pub enum Failure {
     Configuration(Problems),
     /// It failed at run time.
     Runtime(String),
+    /// Somebody did not want to wait for it: what goes on.
+    Interrupted(String),
 }
 
 impl Failure {
@@ -21,7 +23,7 @@ impl Failure {
         Failure::Runtime(error.to_string())
     }
 
-    /// Says it on standard error and gives the exit code: usage 2, configuration 78 (EX_CONFIG), run time 1.
+    /// Says it on standard error and gives the exit code: usage 2, configuration 78 (EX_CONFIG), run time 1, interrupted 130.
     pub fn report(self) -> ExitCode {
         let (message, code) = match self {
             Failure::Usage(message) => (message, 2),
@@ -40,6 +42,7 @@ impl Failure {
                 )
             }
             Failure::Runtime(message) => (message, 1),
+            Failure::Interrupted(message) => (message, 130),
         };
         say(&format!("roomd: {}", one_line(&message)));
         ExitCode::from(code)

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     human::{duration, printable},
-    status::{BusState, Death, Status, WorkerState, WorkerStatus},
+    status::{BusState, Death, Progress, Status, WorkerState, WorkerStatus},
 };
 
 const COLUMNS: [&str; 10] =
@@ -29,7 +29,11 @@ pub fn table(status: &Status) -> String {
     line(&mut out, format_args!("admin      {}", status.admin.as_deref().unwrap_or("off")));
     line(&mut out, format_args!("control    {}", status.control.display()));
     line(&mut out, format_args!("bus        {}", bus(status)));
-    line(&mut out, format_args!("workers    {} of {} ready\n", status.ready(), supervisor.wanted_workers));
+    line(&mut out, format_args!("workers    {} of {} ready", status.ready(), supervisor.wanted_workers));
+    if let Some(Progress { what, done, of }) = &supervisor.progress {
+        line(&mut out, format_args!("under way  {what}: {done} of {of} done"));
+    }
+    line(&mut out, format_args!(""));
 
     let rows: Vec<[String; 10]> = status.workers.iter().map(row).collect();
     let widths: [usize; 10] = std::array::from_fn(|i| {
@@ -67,6 +71,9 @@ fn row(worker: &WorkerStatus) -> [String; 10] {
     let if_lives = |text: String| if lives { text } else { "-".into() };
     let state = match (worker.state, worker.retry_in_s) {
         (WorkerState::Backoff, Some(seconds)) => format!("backoff, {}", duration(seconds)),
+        (WorkerState::Draining, _) if worker.time_left_s.is_some() => {
+            format!("draining, {} left", duration(worker.time_left_s.unwrap_or_default()))
+        }
         (state, _) if worker.busy_with.is_some() => format!("{state}, blocked"),
         (state, _) if worker.bus_up == Some(false) => format!("{state}, no bus"),
         (state, _) => state.to_string(),

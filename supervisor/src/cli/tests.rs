@@ -44,7 +44,11 @@ fn every_command_is_understood() {
         matches!(asked("top").unwrap(), Asked::Top { interval, once: false, .. } if interval == Duration::from_secs(1))
     );
     assert!(matches!(asked("top --once --interval 500ms").unwrap(), Asked::Top { once: true, .. }));
-    assert!(matches!(asked("reload").unwrap(), Asked::Reload(_)));
+    assert!(matches!(asked("reload").unwrap(), Asked::Reload { parallel: 1, .. }));
+    assert!(matches!(asked("reload --parallel 4").unwrap(), Asked::Reload { parallel: 4, .. }));
+    assert!(matches!(asked("drain 3").unwrap(), Asked::Drain { slot: 3, force: false, .. }));
+    assert!(matches!(asked("drain --force 3").unwrap(), Asked::Drain { slot: 3, force: true, .. }));
+    assert!(matches!(asked("undrain 3").unwrap(), Asked::Undrain { slot: 3, .. }));
     assert!(matches!(asked("scale 4").unwrap(), Asked::Scale { workers: 4, .. }));
     assert!(matches!(asked("stop").unwrap(), Asked::Stop(_)));
     assert!(matches!(asked("kill 3").unwrap(), Asked::Kill { slot: 3, signal: Signal::SIGKILL, .. }));

@@ -14,7 +14,7 @@ use super::{
     problem::Problem,
     section::{Section, wrong_in_table},
     token::Token,
-    units::{Bytes, WithUnit},
+    units::{Bytes, BytesOrOff, WithUnit},
     values::{Number, OneOrMany, Workers},
 };
 
@@ -42,6 +42,8 @@ pub struct Cluster {
     pub control: Option<Spanned<String>>,
     pub grace: Option<Spanned<WithUnit>>,
     pub start_timeout: Option<Spanned<WithUnit>>,
+    pub confirm_time: Option<Spanned<WithUnit>>,
+    pub max_rss: Option<Spanned<BytesOrOff>>,
     pub hang_timeout: Option<Spanned<WithUnit>>,
     pub orphan_timeout: Option<Spanned<WithUnit>>,
     pub head_timeout: Option<Spanned<WithUnit>>,
@@ -104,6 +106,8 @@ impl File {
             control: section.take("control", problems),
             grace: section.take("grace", problems),
             start_timeout: section.take("start_timeout", problems),
+            confirm_time: section.take("confirm_time", problems),
+            max_rss: section.take("max_rss", problems),
             hang_timeout: section.take("hang_timeout", problems),
             orphan_timeout: section.take("orphan_timeout", problems),
             head_timeout: section.take("head_timeout", problems),

@@ -7,6 +7,7 @@
 //!                                                                             └─► Problems (problem): all of them
 //! ```
 
+mod changes;
 mod control_path;
 mod cors;
 mod deflate;
@@ -28,7 +29,7 @@ mod values;
 pub use problem::{Problems, nearest};
 pub use redis_url::{check as check_redis_url, redact as redact_redis_url};
 pub use sources::{DEFAULT_FILE, Environment, Flags, Sources, TOKEN_VARIABLE};
-pub use token::Token;
+pub use token::{SharedToken, Token};
 pub use types::Config;
 pub use units::{parse_duration, show_duration};
 pub use values::{MAX_WORKERS, OrOff, Workers, parse_listen};

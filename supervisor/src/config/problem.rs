@@ -138,6 +138,12 @@ impl<'a> Place<'a> {
     }
 }
 
+/// Where a span begins, both counted from 1.
+pub fn line_and_column(text: &str, span: &Range<usize>) -> (usize, usize) {
+    let place = Place::of(text, span);
+    (place.line, place.column)
+}
+
 fn floor_char_boundary(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }

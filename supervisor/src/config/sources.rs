@@ -165,6 +165,12 @@ impl Sources {
         in_file.unwrap_or_else(|| control_path::for_command(&self.environment, Path::exists))
     }
 
+    /// The name and the text of the file; nothing where it cannot be read.
+    pub(super) fn text(&self) -> (String, String) {
+        let file = self.file().unwrap_or_else(|| DEFAULT_FILE.into());
+        (file.display().to_string(), read(&self.folder.join(&file)).unwrap_or_default())
+    }
+
     /// Reads, checks and completes the configuration.
     pub fn load(&self) -> Result<Config, Problems> {
         let file = self.file();

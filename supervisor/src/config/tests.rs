@@ -80,6 +80,8 @@ fn the_shipped_file_has_every_key_there_is() {
         control: Some(_),
         grace: Some(_),
         start_timeout: Some(_),
+        confirm_time: Some(_),
+        max_rss: Some(_),
         hang_timeout: Some(_),
         orphan_timeout: Some(_),
         head_timeout: Some(_),
@@ -489,24 +491,37 @@ fn check_looks_at_the_file_alone() {
 }
 
 #[test]
-fn a_reload_takes_what_can_change_and_names_what_cannot() {
+fn what_a_reload_cannot_change_is_named_with_its_place() {
+    let all = "[cluster]\nworkers = 999\nlisten = \":1\"\ncontrol = \"c\"\ngrace = \"1s\"\nstart_timeout = \"2s\"\n\
+         hang_timeout = \"3s\"\nhead_timeout = \"4s\"\nworker_wait = \"5s\"\nmax_connections = 6\n\
+         max_connections_per_address = 5\ntrusted_proxies = \"::1\"\nconfirm_time = \"1s\"\nmax_rss = \"1GiB\"\nhost = 7\n\
+         [admin]\nlisten = \"off\"\ntoken = \"0123456789abcdef\"\n[redis]\nurl = \"redis://h\"\n\
+         [socketio]\nping_interval = \"1s\"\n[app]\na = 1";
     let running = load("");
-    let new = load(
-        "[cluster]\nworkers = 999\nlisten = \":1\"\ncontrol = \"c\"\ngrace = \"1s\"\nstart_timeout = \"2s\"\nhang_timeout = \"3s\"\norphan_timeout = \"9s\"\n\
-         head_timeout = \"4s\"\nworker_wait = \"5s\"\nmax_connections = 6\nmax_connections_per_address = 5\n\
-         trusted_proxies = \"::1\"\nhost = 7\n[admin]\nlisten = \"off\"\n[redis]\nurl = \"redis://h\"\n\
-         [socketio]\nping_interval = \"1s\"\n[app]\na = 1",
+    let folder = folder(all);
+    let sources = sources(folder.path(), &[]);
+    let named = sources.needs_restart(&sources.load().unwrap(), &running).unwrap();
+    assert_eq!(
+        named,
+        "[cluster] listen (cluster.toml:3:10), [cluster] control (cluster.toml:4:11), [cluster] host (cluster.toml:15:8), \
+         [admin] listen (cluster.toml:17:10), [redis] url (cluster.toml:20:7)"
     );
-    let named = new.differences_that_need_a_restart(&running).join(" ");
-    for key in ["workers", "[cluster] listen", "control", "host", "max_connections", "[admin] listen", "[redis] url"] {
-        assert!(named.contains(key), "{key} is not in {named}");
-    }
-    let mut expected = running.clone();
-    (expected.grace, expected.start_timeout, expected.hang_timeout) = (new.grace, new.start_timeout, new.hang_timeout);
-    expected.orphan_timeout = new.orphan_timeout;
-    (expected.socketio, expected.app) = (new.socketio.clone(), new.app.clone());
-    assert_eq!(new.with_fixed_parts_of(&running), expected);
-    assert!(running.differences_that_need_a_restart(&running).is_empty());
+    let listening = load("[cluster]\nlisten = \":1\"");
+    let named = sources.needs_restart(&running, &listening).unwrap();
+    assert_eq!(named, "[cluster] listen (cluster.toml:3:10)");
+    std::fs::write(folder.path().join("cluster.toml"), "").unwrap();
+    let named = sources.needs_restart(&running, &listening).unwrap();
+    assert_eq!(named, "[cluster] listen (no longer in cluster.toml)");
+    assert_eq!(sources.needs_restart(&running, &running), None);
+}
+
+#[test]
+fn a_limit_of_memory_that_every_worker_passes_is_refused() {
+    assert_eq!(load("[cluster]\nmax_rss = \"512MiB\"").max_rss, Some(512 << 20));
+    assert_eq!(load("[cluster]\nmax_rss = \"off\"").max_rss, None);
+    let folder = folder("[cluster]\nmax_rss = \"1MiB\"");
+    let shown = sources(folder.path(), &[]).load().unwrap_err().to_string();
+    assert!(shown.contains("`max_rss` is 1MiB") && shown.contains("32MiB"), "{shown}");
 }
 
 #[test]

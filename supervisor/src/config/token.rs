@@ -1,6 +1,10 @@
 //! The secret that admin clients show before they may order something.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use serde::{Deserialize, Deserializer, de};
 use subtle::ConstantTimeEq as _;
@@ -19,6 +23,28 @@ impl Token {
     /// Whether this is the token. How long it takes tells nothing but whether the length is right.
     pub fn is(&self, shown: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(shown).into()
+    }
+}
+
+/// The token in force. A clone is another handle to it: a reload may change it.
+#[derive(Clone, Default, Debug)]
+pub struct SharedToken(Arc<Mutex<Option<Token>>>);
+
+impl SharedToken {
+    /// From now on this one counts.
+    pub fn set(&self, token: Option<Token>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    /// The one that counts now.
+    pub fn get(&self) -> Option<Token> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl From<Option<Token>> for SharedToken {
+    fn from(token: Option<Token>) -> Self {
+        SharedToken(Arc::new(Mutex::new(token)))
     }
 }
 

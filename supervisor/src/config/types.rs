@@ -30,6 +30,10 @@ pub struct Config {
     pub grace: Duration,
     /// How long a worker may take from its start to its `Ready`.
     pub start_timeout: Duration,
+    /// How long a new worker must have been ready before the one that it replaces ends its clients.
+    pub confirm_time: Duration,
+    /// The resident memory in bytes above which a worker is replaced; none means never.
+    pub max_rss: Option<u64>,
     /// How long a worker may leave a heartbeat of the supervisor unanswered before it is killed and replaced.
     pub hang_timeout: Duration,
     /// How long a worker serves on without a supervisor, where its control socket outlives one, before it leaves.
@@ -72,6 +76,8 @@ impl Config {
             control,
             grace: Duration::from_secs(30),
             start_timeout: Duration::from_secs(30),
+            confirm_time: Duration::from_secs(1),
+            max_rss: None,
             hang_timeout: Duration::from_secs(10),
             orphan_timeout: Duration::from_secs(60),
             head_timeout: Duration::from_secs(10),
@@ -85,50 +91,6 @@ impl Config {
             socketio: SocketIoConfig::default(),
             host: 0,
             app: serde_json::Value::Object(serde_json::Map::new()),
-        }
-    }
-
-    /// Keys whose values differ and that only a restart brings into force, as `cluster.toml` marks them.
-    pub fn differences_that_need_a_restart(&self, running: &Config) -> Vec<&'static str> {
-        [
-            ("[cluster] workers (`roomd scale` changes it at once)", self.workers != running.workers),
-            ("[cluster] listen", self.listen != running.listen),
-            ("[cluster] control", self.control != running.control),
-            ("[cluster] host", self.host != running.host),
-            (
-                "[cluster] head_timeout, worker_wait, max_connections, max_connections_per_address or trusted_proxies",
-                self.balancer_part() != running.balancer_part(),
-            ),
-            ("[admin] listen", self.admin != running.admin),
-            ("[admin] token or token_file", self.admin_token != running.admin_token),
-            ("[redis] url", self.bus != running.bus),
-        ]
-        .into_iter()
-        .filter_map(|(key, differs)| differs.then_some(key))
-        .collect()
-    }
-
-    fn balancer_part(&self) -> impl PartialEq + '_ {
-        let limits = (self.max_connections, self.max_connections_per_address);
-        (self.head_timeout, self.worker_wait, limits, &self.trusted_proxies)
-    }
-
-    /// The same with those values as they are in force.
-    pub fn with_fixed_parts_of(self, running: &Config) -> Config {
-        Config {
-            workers: running.workers,
-            listen: running.listen.clone(),
-            control: running.control.clone(),
-            host: running.host,
-            head_timeout: running.head_timeout,
-            worker_wait: running.worker_wait,
-            max_connections: running.max_connections,
-            max_connections_per_address: running.max_connections_per_address,
-            trusted_proxies: running.trusted_proxies.clone(),
-            admin: running.admin,
-            admin_token: running.admin_token.clone(),
-            bus: running.bus.clone(),
-            ..self
         }
     }
 

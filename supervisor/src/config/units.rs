@@ -12,8 +12,13 @@ pub struct WithUnit(pub Duration);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bytes(pub u64);
 
+/// A size, or `"off"`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BytesOrOff(pub Option<u64>);
+
 const DURATION_EXAMPLE: &str = r#"a duration with its unit, for example "30s", "250ms" or "1m30s""#;
 const SIZE_EXAMPLE: &str = r#"a size with its unit, for example "1MB" (1,000,000 bytes) or "16MiB""#;
+const SIZE_OR_OFF_EXAMPLE: &str = r#"a size with its unit, for example "512MiB", or "off""#;
 
 /// Reads a duration; the error is what was expected.
 pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
@@ -93,6 +98,16 @@ impl<'de> Deserialize<'de> for WithUnit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let parse = |text: &str| parse_duration(text).ok().map(WithUnit);
         deserializer.deserialize_str(Text { example: DURATION_EXAMPLE, parse })
+    }
+}
+
+impl<'de> Deserialize<'de> for BytesOrOff {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let parse = |text: &str| match text {
+            "off" => Some(BytesOrOff(None)),
+            text => parse_size(text).ok().map(|bytes| BytesOrOff(Some(bytes))),
+        };
+        deserializer.deserialize_str(Text { example: SIZE_OR_OFF_EXAMPLE, parse })
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
     sources::{Environment, Named, Overrides, open, redis_problem},
     token::Token,
     types::Config,
-    units::{Bytes, WithUnit, show_duration, show_size},
+    units::{Bytes, BytesOrOff, WithUnit, show_duration, show_size},
     values::{self, Number, OneOrMany, OrOff, Workers},
 };
 use crate::application::AppShape;
@@ -33,6 +33,9 @@ const MAX_WORKER_CONFIG_BYTES: usize = 64 * 1024;
 
 /// Bounds of the Socket.IO server's times: below, clients would be closed for the network's usual delays.
 const TIMES: Range<Duration> = Duration::from_millis(10)..Duration::from_secs(24 * 3600);
+
+/// A worker without clients has a few MiB.
+const LEAST_MAX_RSS: u64 = 32 << 20;
 
 /// So much of a token's file is read: more than a token has, and less than `/dev/zero`.
 const MAX_TOKEN_FILE_BYTES: u64 = 4 * 1024;
@@ -236,6 +239,8 @@ impl Check<'_> {
         let second = Duration::from_secs(1);
         self.duration("grace", &cluster.grace, Duration::ZERO..DAY, &mut config.grace);
         self.duration("start_timeout", &cluster.start_timeout, second..DAY, &mut config.start_timeout);
+        self.duration("confirm_time", &cluster.confirm_time, Duration::ZERO..DAY, &mut config.confirm_time);
+        self.max_rss(&cluster.max_rss, config);
         self.duration("hang_timeout", &cluster.hang_timeout, second..DAY, &mut config.hang_timeout);
         self.duration("orphan_timeout", &cluster.orphan_timeout, second..DAY, &mut config.orphan_timeout);
         self.duration("head_timeout", &cluster.head_timeout, Duration::from_millis(100)..DAY, &mut config.head_timeout);
@@ -270,6 +275,19 @@ impl Check<'_> {
                     way_out,
                 ),
             }
+        }
+    }
+
+    /// A limit that every worker passes when it starts would replace one after the other for ever.
+    fn max_rss(&mut self, file: &Option<Spanned<BytesOrOff>>, config: &mut Config) {
+        let Some(file) = file else { return };
+        match file.get_ref().0 {
+            Some(bytes) if bytes < LEAST_MAX_RSS => self.problem(
+                Some(file.span()),
+                format!("`max_rss` is {}: a worker needs more than that without any client", show_size(bytes)),
+                format!("give at least {}, or \"off\"", show_size(LEAST_MAX_RSS)),
+            ),
+            limit => config.max_rss = limit,
         }
     }
 

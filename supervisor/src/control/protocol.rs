@@ -20,7 +20,24 @@ pub enum Ask {
     /// What runs.
     Status,
     /// Replace all workers.
-    Reload,
+    Reload {
+        /// So many at a time; one if it is not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parallel: Option<u16>,
+    },
+    /// Take a slot out of service.
+    Drain {
+        /// Which slot.
+        slot: u16,
+        /// Also if no other one serves.
+        #[serde(default)]
+        force: bool,
+    },
+    /// Put a drained slot back into service.
+    Undrain {
+        /// Which slot.
+        slot: u16,
+    },
     /// Change the number of workers.
     Scale {
         /// To how many.

@@ -131,7 +131,10 @@ fn parse(line: &[u8]) -> Result<Ask, Outcome> {
 async fn carry_out(ask: Ask, commands: &Commands) -> Outcome {
     match ask {
         Ask::Status => outcome(commands.status().await),
-        Ask::Reload => outcome(commands.reload().await),
+        Ask::Reload { parallel: Some(0) } => refusal("bad_request", "a reload replaces at least one worker at a time"),
+        Ask::Reload { parallel } => outcome(commands.reload(parallel.unwrap_or(1)).await),
+        Ask::Drain { slot, force } => outcome(commands.drain(Slot(slot), force).await),
+        Ask::Undrain { slot } => outcome(commands.undrain(Slot(slot)).await),
         Ask::Scale { workers } => match workers {
             1..=crate::config::MAX_WORKERS => outcome(commands.scale(workers).await),
             _ => refusal("bad_request", &format!("a cluster has from 1 to {} workers", crate::config::MAX_WORKERS)),

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{protocol::MAX_REQUEST_BYTES, socket::SocketError, *};
 use crate::{
-    command::{Command, CommandError, Commands, Killed, Published, Reloaded, Scaled},
+    command::{Command, CommandError, Commands, Killed, Published, Reloaded, Scaled, Undrained},
     emit::{Kind, MAX_ORDER_BYTES},
     status::{Status, sample},
 };
@@ -23,7 +23,9 @@ async fn answer(mut commands: tokio::sync::mpsc::Receiver<Command>) {
     while let Some(command) = commands.recv().await {
         match command {
             Command::Status(reply) => drop(reply.send(sample())),
-            Command::Reload(reply) => drop(reply.send(Ok(Reloaded { replaced: 2 }))),
+            Command::Reload(_, reply) => drop(reply.send(Ok(Reloaded { replaced: 2 }))),
+            Command::Drain { slot, reply, .. } => drop(reply.send(Err(CommandError::LastReady { slot }))),
+            Command::Undrain(slot, reply) => drop(reply.send(Ok(Undrained { slot: slot.0 }))),
             Command::Scale(to, reply) => drop(reply.send(Ok(Scaled { from: 2, to }))),
             Command::Stop(reply) => {
                 drop(reply.send(Ok(())));
@@ -61,7 +63,7 @@ async fn every_command_goes_there_and_back() {
     let running = running().await;
     let mut client = Client::connect(&running.path).await.unwrap();
     assert_eq!(client.ask::<Status>(Ask::Status).await.unwrap(), sample());
-    assert_eq!(client.ask_long::<Reloaded>(Ask::Reload).await.unwrap(), Reloaded { replaced: 2 });
+    assert_eq!(client.ask_long::<Reloaded>(Ask::Reload { parallel: None }).await.unwrap(), Reloaded { replaced: 2 });
     assert_eq!(client.ask_long::<Scaled>(Ask::Scale { workers: 4 }).await.unwrap(), Scaled { from: 2, to: 4 });
     for signal in ["KILL", "sigkill", "9"] {
         let killed: Killed = client.ask(Ask::Kill { slot: 0, signal: signal.into() }).await.unwrap();

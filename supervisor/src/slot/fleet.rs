@@ -11,6 +11,7 @@ use super::{
     run::RunEvent,
     state::{Context, Ended, GIVE_UP_AFTER, Pause, Slot},
 };
+use crate::status::DeathCause;
 
 /// When the loop looks later than this after it meant to, it stood still, and nobody is blamed for the time.
 const STOOD_STILL: Duration = Duration::from_secs(2);
@@ -24,6 +25,8 @@ pub struct Timing {
     pub hang_timeout: Duration,
     /// Between pings.
     pub ping_interval: Duration,
+    /// From its `Ready` until a new worker is trusted; only then the one that it replaces ends its clients.
+    pub confirm: Duration,
     /// For a drain.
     pub grace: Duration,
     /// Beyond a drain's time, before the worker is asked to end by a signal.
@@ -35,12 +38,13 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// The usual times for a configuration's three.
+    /// The usual times for a configuration's three; a new worker is trusted at once.
     pub fn new(start_timeout: Duration, hang_timeout: Duration, grace: Duration) -> Self {
         Timing {
             start_timeout,
             hang_timeout,
             ping_interval: Duration::from_secs(1).min(hang_timeout / 2),
+            confirm: Duration::ZERO,
             grace,
             drain_margin: Duration::from_secs(1),
             term_grace: Duration::from_secs(1),
@@ -77,12 +81,19 @@ pub enum Action {
 /// What a roll-out waits for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// A worker is ready.
-    Ready(WorkerId),
-    /// A worker died that served or was to serve; why.
-    Died(WorkerId, String),
-    /// A worker died before it could replace another, which stays; why.
-    ReplacementDied(WorkerId, String),
+    /// A worker has been ready for long enough to be trusted; where it was to replace another, it has.
+    Confirmed(WorkerId),
+    /// A worker died.
+    Died {
+        /// Which.
+        id: WorkerId,
+        /// How; none where it was told to end.
+        cause: Option<DeathCause>,
+        /// Its own words, or what happened to it.
+        reason: String,
+        /// For how long it had been ready, if it had.
+        ready_for: Option<Duration>,
+    },
 }
 
 /// All slots.
@@ -133,16 +144,33 @@ impl Fleet {
         &self.timing
     }
 
-    /// The first `workers` slots shall have a worker, the others none.
+    /// The first `workers` slots shall have a worker unless they are drained, the others none.
     pub fn resize(&mut self, workers: u16, now: Instant) {
         for place in 0..workers {
             self.slots.entry(place).or_insert_with(|| Slot::new(roomd_wire::Slot(place)));
         }
         let grace = self.timing.grace;
         self.each(now, |slot, cx| match (slot.place().0 < workers, slot.wanted()) {
-            (true, false) => slot.want(cx),
+            (true, false) if !slot.is_drained() => slot.want(cx),
             (false, true) => slot.unwant(grace, cx),
+            // There is no such slot any more that could stay drained.
+            (false, false) => slot.forget_drained(),
             _ => {}
+        });
+    }
+
+    /// A slot's worker ends its clients and leaves, and the slot stays without one until [`Fleet::undrain`].
+    pub fn drain(&mut self, place: roomd_wire::Slot, now: Instant) {
+        let grace = self.timing.grace;
+        self.one(place, now, |slot, cx| slot.drain(grace, cx));
+    }
+
+    /// A drained slot has a worker again.
+    pub fn undrain(&mut self, place: roomd_wire::Slot, now: Instant) {
+        self.one(place, now, |slot, cx| {
+            if slot.is_drained() {
+                slot.want(cx);
+            }
         });
     }
 
@@ -164,6 +192,16 @@ impl Fleet {
             self.one(place, now, Slot::replace);
         }
         wanted
+    }
+
+    /// A slot's worker was replaced for its memory.
+    pub fn note_recycled(&mut self, place: roomd_wire::Slot, now: Instant) {
+        self.one(place, now, |slot, _| slot.recycled += 1);
+    }
+
+    /// The worker that is to replace a slot's present one shall not: that one stays.
+    pub fn call_off(&mut self, place: roomd_wire::Slot, now: Instant) {
+        self.one(place, now, Slot::call_off);
     }
 
     /// Something happened to a worker.
@@ -204,6 +242,11 @@ impl Fleet {
     /// One slot.
     pub fn slot(&self, place: roomd_wire::Slot) -> Option<&Slot> {
         self.slots.get(&place.0)
+    }
+
+    /// How many slots shall have a worker.
+    pub fn wanted(&self) -> u16 {
+        self.slots.values().filter(|slot| slot.wanted()).count() as u16
     }
 
     /// Whether any worker has ever been ready.

@@ -72,6 +72,8 @@ pub struct Run {
     pub(super) verdict: Option<(DeathCause, String)>,
     /// How often it was killed.
     pub(super) kills: u32,
+    /// When it will have been ready for long enough to be trusted.
+    pub(super) confirm_at: Option<Instant>,
 }
 
 impl Run {
@@ -87,6 +89,7 @@ impl Run {
             unanswered_since: None,
             verdict: None,
             kills: 0,
+            confirm_at: None,
         }
     }
 
@@ -110,6 +113,21 @@ impl Run {
         self.ready_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
+    /// Whether it is or was ready.
+    pub(super) fn was_ready(&self) -> bool {
+        self.ready_since.is_some()
+    }
+
+    /// How long its phase goes on at the most; none while it serves.
+    pub fn time_left(&self, now: Instant) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(now))
+    }
+
+    /// Whether it has been ready for long enough just now; said once.
+    pub(super) fn confirm(&mut self, now: Instant) -> bool {
+        self.phase == Phase::Ready && self.confirm_at.take_if(|at| *at <= now).is_some()
+    }
+
     /// Whether it was killed so long ago that its end may never be seen: it hangs in the kernel.
     pub fn is_beyond_reach(&self) -> bool {
         self.kills > 1
@@ -122,6 +140,7 @@ impl Run {
         }
         self.phase = Phase::Ready;
         self.ready_since = Some(now);
+        self.confirm_at = Some(now + timing.confirm);
         self.deadline = None;
         self.ping_at = Some(now + timing.ping_interval);
         true
@@ -205,7 +224,7 @@ impl Run {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             match self.phase {
                 Phase::Starting => {
-                    let detail = format!("not ready within {:?}", timing.start_timeout);
+                    let detail = format!("not ready within {:?} (`start_timeout`)", timing.start_timeout);
                     self.condemn(DeathCause::Start, detail, timing, now, actions);
                 }
                 Phase::Draining => self.terminate(timing, now, actions),
@@ -222,12 +241,14 @@ impl Run {
             self.unanswered_since = Some(now);
         }
         self.deadline = self.deadline.map(|deadline| deadline + gap);
+        self.confirm_at = self.confirm_at.map(|at| at + gap);
     }
 
     /// When something is due.
     pub(super) fn timeout(&self, timing: &Timing) -> Option<Instant> {
         let hang = self.unanswered_since.map(|since| since + timing.hang_timeout);
-        [hang, self.ping_at, self.deadline].into_iter().flatten().min()
+        let confirm = self.confirm_at.filter(|_| self.phase == Phase::Ready);
+        [hang, self.ping_at, self.deadline, confirm].into_iter().flatten().min()
     }
 
     /// The process has ended: why it died, or `None` where it was asked to end and did.

@@ -39,8 +39,9 @@ impl Drop for World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let timing = Timing::new(Duration::from_secs(30), Duration::from_secs(10), Duration::from_secs(30));
         let mut rng = fastrand::Rng::with_seed(seed);
+        let timing = Timing::new(Duration::from_secs(30), Duration::from_secs(10), Duration::from_secs(30));
+        let timing = Timing { confirm: Duration::from_secs(rng.u64(0..3)), ..timing };
         World {
             fleet: Fleet::new(timing, rng.fork()),
             now: Instant::now(),
@@ -183,7 +184,10 @@ impl World {
                     self.fleet.handle(id, RunEvent::Unusable(DeathCause::Hang, "hub".into()), self.now);
                 }
             }
-            83..86 => self.fleet.resize(self.rng.u16(1..6), self.now),
+            83..85 => self.fleet.drain(place, self.now),
+            85..86 => self.fleet.call_off(place, self.now),
+            94..97 => self.fleet.undrain(place, self.now),
+            97..98 => self.fleet.resize(self.rng.u16(1..6), self.now),
             // Words of somebody long gone.
             86..90 => {
                 let late = WorkerId { slot: place, generation: roomd_wire::Generation(self.rng.u32(..5)) };
@@ -244,7 +248,11 @@ impl World {
         for slot in self.fleet.slots() {
             let serving =
                 self.in_balancer.iter().filter(|(id, takes_new)| id.slot == slot.place() && **takes_new).count();
-            assert_eq!(serving, usize::from(slot.is_ready()), "slot {} serves with one worker or none", slot.place());
+            // One that is ready, and perhaps the one that is to replace it, but is not trusted yet.
+            let ready = slot.runs().filter(|run| run.phase() == Phase::Ready).count();
+            assert_eq!(serving, ready, "slot {} serves with the workers that are ready", slot.place());
+            assert!(ready <= 2 && (ready == 0 || slot.is_ready() || slot.current().is_some()), "{slot:?}");
+            assert!(!slot.is_drained() || slot.current().is_none(), "{slot:?} is drained and has a worker");
         }
     }
 
@@ -281,7 +289,7 @@ fn whatever_happens_the_cluster_heals() {
         }
         world.heal();
         for slot in world.fleet.slots().filter(|slot| slot.wanted()) {
-            assert!(slot.is_ready(), "round {round}: {slot:?}");
+            assert!(slot.is_ready() && slot.runs().count() == 1, "round {round}: {slot:?}");
         }
     }
     world.fleet.stop(world.now);

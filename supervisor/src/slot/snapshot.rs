@@ -78,6 +78,10 @@ pub struct SlotState {
     pub place: u16,
     /// Whether it shall have a worker.
     pub wanted: bool,
+    /// Whether it has none because somebody asked for that.
+    pub drained: bool,
+    /// How often its worker was replaced for its memory.
+    pub recycled: u64,
     /// The last generation that was begun.
     pub generation: u32,
     /// Deaths in a row.
@@ -138,6 +142,8 @@ impl Slot {
         SlotState {
             place: self.place.0,
             wanted: self.wanted,
+            drained: self.drained,
+            recycled: self.recycled,
             generation: self.generation,
             deaths: self.backoff.deaths(),
             restarts: self.restarts.clone(),
@@ -153,6 +159,8 @@ impl Slot {
         let mut run = |run: &RunState| Run::restore(place, run, timing, time, actions);
         let mut slot = Slot {
             wanted: state.wanted,
+            drained: state.drained && !state.wanted,
+            recycled: state.recycled,
             current: state.current.as_ref().map(&mut run),
             incoming: state.incoming.as_ref().map(&mut run),
             outgoing: state.outgoing.iter().map(&mut run).collect(),
@@ -217,6 +225,7 @@ impl Run {
             phase: state.phase,
             since: time.instant(state.since),
             ready_since: state.ready_since.map(|at| time.instant(at)),
+            confirm_at: state.ready_since.map(|at| (time.instant(at) + timing.confirm).max(now)),
             deadline,
             ping_at: matches!(state.phase, Phase::Ready | Phase::Draining).then(|| now + timing.ping_interval),
             verdict: state.verdict.clone(),

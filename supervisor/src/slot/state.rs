@@ -31,6 +31,10 @@ pub struct Slot {
     pub(super) place: roomd_wire::Slot,
     /// Whether it shall have a worker. What it has is in the fields below.
     pub(super) wanted: bool,
+    /// Whether it has none because somebody asked for that.
+    pub(super) drained: bool,
+    /// How often its worker was replaced for its memory.
+    pub(super) recycled: u64,
     pub(super) current: Option<Run>,
     pub(super) incoming: Option<Run>,
     pub(super) outgoing: Vec<Run>,
@@ -76,6 +80,8 @@ impl Slot {
         Slot {
             place,
             wanted: false,
+            drained: false,
+            recycled: 0,
             current: None,
             incoming: None,
             outgoing: Vec::new(),
@@ -94,6 +100,16 @@ impl Slot {
     /// Whether it shall have a worker.
     pub fn wanted(&self) -> bool {
         self.wanted
+    }
+
+    /// Whether it has no worker, or soon will have none, until somebody asks for one again.
+    pub fn is_drained(&self) -> bool {
+        self.drained
+    }
+
+    /// How often its worker was replaced for its memory.
+    pub fn recycled(&self) -> u64 {
+        self.recycled
     }
 
     /// The run that serves or is to serve.
@@ -123,18 +139,21 @@ impl Slot {
 
     /// The state of a slot without a process.
     pub fn empty_state(&self) -> WorkerState {
-        if self.backoff.deaths() >= FAILED_AFTER { WorkerState::Failed } else { WorkerState::Backoff }
+        match self.backoff.deaths() {
+            _ if self.drained => WorkerState::Drained,
+            FAILED_AFTER.. => WorkerState::Failed,
+            _ => WorkerState::Backoff,
+        }
     }
 
     /// Whether its current worker serves.
-    #[cfg(test)]
     pub fn is_ready(&self) -> bool {
         self.current.as_ref().is_some_and(|run| run.phase() == Phase::Ready)
     }
 
     /// Whether nothing of it is left.
     pub fn is_gone(&self) -> bool {
-        !self.wanted && self.runs().next().is_none()
+        !self.wanted && !self.drained && self.runs().next().is_none()
     }
 
     /// Whether nothing of it is left whose end could be awaited.
@@ -150,6 +169,7 @@ impl Slot {
     /// It shall have a worker.
     pub(super) fn want(&mut self, cx: &mut Context<'_>) {
         self.wanted = true;
+        self.drained = false;
         if self.current.is_none() {
             self.current = Some(self.spawn(cx));
             self.restart_at = None;
@@ -167,6 +187,20 @@ impl Slot {
         }
     }
 
+    /// It shall have none until it is wanted again.
+    pub(super) fn drain(&mut self, within: Duration, cx: &mut Context<'_>) {
+        if self.wanted {
+            self.unwant(within, cx);
+            self.drained = true;
+            self.backoff.reset();
+        }
+    }
+
+    /// It is no place of the cluster any more.
+    pub(super) fn forget_drained(&mut self) {
+        self.drained = false;
+    }
+
     /// All its processes shall end at once.
     pub(super) fn kill_all(&mut self, cx: &mut Context<'_>) {
         self.unwant(Duration::ZERO, cx);
@@ -179,9 +213,9 @@ impl Slot {
     pub(super) fn replace(&mut self, cx: &mut Context<'_>) {
         self.backoff.reset();
         self.restart_at = None;
+        self.call_off(cx);
         // What is still starting has no clients, and perhaps an old configuration.
-        let starting = self.incoming.take().or_else(|| self.current.take_if(|run| run.phase() != Phase::Ready));
-        if let Some(mut run) = starting {
+        if let Some(mut run) = self.current.take_if(|run| run.phase() != Phase::Ready) {
             run.drain(cx.timing, Duration::ZERO, cx.now, cx.actions);
             self.outgoing.push(run);
         }
@@ -189,6 +223,15 @@ impl Slot {
         match self.current {
             Some(_) => self.incoming = Some(new),
             None => self.current = Some(new),
+        }
+    }
+
+    /// What is to replace its worker shall not.
+    pub(super) fn call_off(&mut self, cx: &mut Context<'_>) {
+        if let Some(mut run) = self.incoming.take() {
+            // It may have clients already.
+            run.drain(cx.timing, cx.timing.grace, cx.now, cx.actions);
+            self.outgoing.push(run);
         }
     }
 
@@ -219,41 +262,44 @@ impl Slot {
     }
 
     fn ready(&mut self, id: WorkerId, cx: &mut Context<'_>) {
-        if let Some(run) = self.current.as_mut().filter(|run| run.id() == id) {
-            if run.ready(cx.timing, cx.now) {
-                cx.actions.push_back(Action::AddToBalancer(id));
-                cx.outcomes.push_back(Outcome::Ready(id));
-            }
-        } else if let Some(mut run) = self.incoming.take_if(|run| run.id() == id) {
-            if !run.ready(cx.timing, cx.now) {
-                self.outgoing.push(run);
-                return;
-            }
-            // First the new one is there, then the old one leaves: never is there none.
+        let Some(run) = self.current.iter_mut().chain(&mut self.incoming).find(|run| run.id() == id) else { return };
+        if run.ready(cx.timing, cx.now) {
             cx.actions.push_back(Action::AddToBalancer(id));
-            cx.outcomes.push_back(Outcome::Ready(id));
-            if let Some(mut old) = self.current.replace(run) {
-                old.drain(cx.timing, cx.timing.grace, cx.now, cx.actions);
-                self.outgoing.push(old);
-            }
-            let too_many = self.outgoing.len().saturating_sub(MAX_OUTGOING);
-            for old in &mut self.outgoing[..too_many] {
-                old.drain(cx.timing, Duration::ZERO, cx.now, cx.actions);
-            }
+            self.confirm(cx);
+        }
+    }
+
+    /// Who has been ready for long enough is trusted. Until then the one that it replaces keeps its clients: first the new one is
+    /// there and stays, then the old one leaves, and never is there none.
+    fn confirm(&mut self, cx: &mut Context<'_>) {
+        if let Some(run) = &mut self.current
+            && run.confirm(cx.now)
+        {
+            cx.outcomes.push_back(Outcome::Confirmed(run.id()));
+        }
+        let Some(run) = self.incoming.take_if(|run| run.confirm(cx.now)) else { return };
+        cx.outcomes.push_back(Outcome::Confirmed(run.id()));
+        if let Some(mut old) = self.current.replace(run) {
+            old.drain(cx.timing, cx.timing.grace, cx.now, cx.actions);
+            self.outgoing.push(old);
+        }
+        let too_many = self.outgoing.len().saturating_sub(MAX_OUTGOING);
+        for old in &mut self.outgoing[..too_many] {
+            old.drain(cx.timing, Duration::ZERO, cx.now, cx.actions);
         }
     }
 
     fn exited(&mut self, id: WorkerId, exit: Exit, cx: &mut Context<'_>) {
         if let Some(run) = self.incoming.take_if(|run| run.id() == id) {
             let death = run.ended(exit);
-            cx.outcomes.push_back(Outcome::ReplacementDied(id, reason(&death)));
+            cx.outcomes.push_back(died(&run, &death, cx.now));
             self.gone(id, death, cx);
         } else if let Some(run) = self.current.take_if(|run| run.id() == id) {
             let death = run.ended(exit).or_else(|| Some((DeathCause::Kill, exit.to_string())));
             if run.ready_for(cx.now) >= HEALTHY_AFTER {
                 self.backoff.reset();
             }
-            cx.outcomes.push_back(Outcome::Died(id, reason(&death)));
+            cx.outcomes.push_back(died(&run, &death, cx.now));
             self.gone(id, death, cx);
             self.restart(cx);
         } else if let Some(at) = self.outgoing.iter().position(|run| run.id() == id) {
@@ -303,6 +349,7 @@ impl Slot {
             run.tick(timing, *now, *actions);
         }
         self.leave_behind(cx);
+        self.confirm(cx);
         if self.restart_at.is_some_and(|at| at <= cx.now) {
             self.restart_at = None;
             self.current = Some(self.spawn(cx));
@@ -312,11 +359,11 @@ impl Slot {
     /// The slot does not wait for ever for the end of a process that cannot be killed: it goes on without it.
     fn leave_behind(&mut self, cx: &mut Context<'_>) {
         if let Some(run) = self.incoming.take_if(|run| run.is_beyond_reach()) {
-            cx.outcomes.push_back(Outcome::ReplacementDied(run.id(), UNKILLABLE.into()));
+            cx.outcomes.push_back(died(&run, &unkillable(), cx.now));
             self.outgoing.push(run);
         }
         if let Some(run) = self.current.take_if(|run| run.is_beyond_reach()) {
-            cx.outcomes.push_back(Outcome::Died(run.id(), UNKILLABLE.into()));
+            cx.outcomes.push_back(died(&run, &unkillable(), cx.now));
             self.outgoing.push(run);
             self.restart(cx);
         }
@@ -351,6 +398,15 @@ impl Slot {
     }
 }
 
-fn reason(death: &Option<(DeathCause, String)>) -> String {
-    death.as_ref().map_or_else(|| "it was ended".to_owned(), |(_, detail)| detail.clone())
+fn died(run: &Run, death: &Option<(DeathCause, String)>, now: Instant) -> Outcome {
+    let (cause, reason) = match death {
+        Some((cause, detail)) => (Some(*cause), detail.clone()),
+        None => (None, "it was ended".to_owned()),
+    };
+    let ready_for = run.was_ready().then(|| run.ready_for(now));
+    Outcome::Died { id: run.id(), cause, reason, ready_for }
+}
+
+fn unkillable() -> Option<(DeathCause, String)> {
+    Some((DeathCause::Hang, UNKILLABLE.to_owned()))
 }

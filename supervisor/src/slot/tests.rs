@@ -15,6 +15,7 @@ use crate::status::{DeathCause, WorkerState};
 const START: Duration = Duration::from_secs(30);
 const HANG: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(20);
+const CONFIRM: Duration = Duration::from_secs(2);
 const KILLED: Exit = Exit::Signal(9, "SIGKILL");
 
 /// A fleet with a clock, driven by hand.
@@ -148,7 +149,7 @@ fn a_worker_that_is_not_ready_in_time_is_killed() {
     assert_eq!(hand.silence(Duration::from_secs(1)), [DrainInBalancer(id(0, 1)), KillGroup(id(0, 1))]);
     assert_eq!(hand.say(id(0, 1), RunEvent::Ready), [], "too late");
     let actions = hand.exit(id(0, 1), KILLED);
-    let late = |action: &Action| matches!(action, Report(ended) if ended.death == Some((DeathCause::Start, "not ready within 30s".into())));
+    let late = |action: &Action| matches!(action, Report(ended) if ended.death == Some((DeathCause::Start, "not ready within 30s (`start_timeout`)".into())));
     assert!(actions.iter().any(late), "{actions:?}");
 }
 
@@ -270,12 +271,100 @@ fn the_old_worker_leaves_only_when_the_new_one_is_ready() {
     assert_eq!(hand.pass(Duration::from_secs(5)), []);
     let actions = hand.say(id(0, 2), RunEvent::Ready);
     assert_eq!(actions, [AddToBalancer(id(0, 2)), DrainInBalancer(id(0, 1)), SendDrain(id(0, 1), GRACE)]);
-    assert_eq!(hand.outcomes(), [Outcome::Ready(id(0, 2))]);
+    assert_eq!(hand.outcomes(), [Outcome::Confirmed(id(0, 2))]);
     assert_eq!(hand.phases(0), [(2, Phase::Ready), (1, Phase::Draining)]);
     hand.exit(id(0, 1), Exit::Code(0));
     assert_eq!(hand.phases(0), [(2, Phase::Ready)]);
     assert_eq!(hand.outcomes(), []);
     assert!(!hand.fleet.replace(Place(7), hand.now), "there is no such slot");
+}
+
+/// One slot whose worker is being replaced by one that was ready just now, but is not trusted yet.
+fn unconfirmed() -> Hand {
+    let mut hand = Hand::ready(1);
+    hand.fleet.set_timing(Timing { confirm: CONFIRM, ..Timing::new(START, HANG, GRACE) });
+    hand.fleet.replace(Place(0), hand.now);
+    hand.actions();
+    assert_eq!(hand.say(id(0, 2), RunEvent::Ready), [AddToBalancer(id(0, 2))]);
+    hand
+}
+
+#[test]
+fn the_old_worker_keeps_its_clients_until_the_new_one_is_trusted() {
+    let mut hand = unconfirmed();
+    assert_eq!(hand.pass(CONFIRM - Duration::from_millis(100)), []);
+    assert_eq!(hand.phases(0), [(1, Phase::Ready), (2, Phase::Ready)]);
+    assert_eq!(hand.outcomes(), []);
+    assert_eq!(hand.pass(Duration::from_millis(100)), [DrainInBalancer(id(0, 1)), SendDrain(id(0, 1), GRACE)]);
+    assert_eq!(hand.phases(0), [(2, Phase::Ready), (1, Phase::Draining)]);
+    assert_eq!(hand.outcomes(), [Outcome::Confirmed(id(0, 2))]);
+    assert_eq!(hand.pass(HEALTHY_AFTER.min(GRACE)), [], "it is said once");
+}
+
+#[test]
+fn a_new_worker_that_crashes_before_it_is_trusted_leaves_the_old_one_as_it_was() {
+    let mut hand = unconfirmed();
+    hand.pass(Duration::from_millis(500));
+    hand.exit(id(0, 2), Exit::Code(101));
+    let [Outcome::Died { id: died, cause: Some(DeathCause::Crash), ready_for: Some(ready_for), .. }] =
+        hand.outcomes()[..]
+    else {
+        panic!("it is told how")
+    };
+    assert_eq!((died, ready_for), (id(0, 2), Duration::from_millis(500)));
+    assert_eq!(hand.phases(0), [(1, Phase::Ready)]);
+    assert_eq!(hand.pass(HEALTHY_AFTER), [], "and nothing is started");
+}
+
+#[test]
+fn a_replacement_that_is_called_off_ends_its_clients_and_the_old_worker_stays() {
+    let mut hand = unconfirmed();
+    hand.fleet.call_off(Place(0), hand.now);
+    assert_eq!(hand.actions(), [DrainInBalancer(id(0, 2)), SendDrain(id(0, 2), GRACE)]);
+    assert_eq!(hand.phases(0), [(1, Phase::Ready), (2, Phase::Draining)]);
+    // One that only starts has no clients.
+    let mut hand = Hand::ready(1);
+    hand.fleet.replace(Place(0), hand.now);
+    hand.actions();
+    hand.fleet.call_off(Place(0), hand.now);
+    assert_eq!(hand.actions(), [DrainInBalancer(id(0, 2)), TermGroup(id(0, 2))]);
+    hand.exit(id(0, 2), Exit::Code(0));
+    assert_eq!((hand.phases(0), hand.outcomes()), (vec![(1, Phase::Ready)], vec![]));
+}
+
+#[test]
+fn a_drained_slot_stays_without_a_worker_until_it_is_undrained() {
+    let mut hand = Hand::ready(2);
+    hand.fleet.drain(Place(1), hand.now);
+    assert_eq!(hand.actions(), [DrainInBalancer(id(1, 1)), SendDrain(id(1, 1), GRACE)]);
+    hand.exit(id(1, 1), Exit::Code(0));
+    hand.outcomes();
+    let slot =
+        |hand: &Hand| hand.fleet.slot(Place(1)).map(|slot| (slot.is_drained(), slot.is_gone(), slot.empty_state()));
+    assert_eq!(slot(&hand), Some((true, false, WorkerState::Drained)));
+    assert_eq!((hand.fleet.wanted(), hand.pass(HEALTHY_AFTER)), (1, vec![]));
+    // Neither a reload nor another number of workers starts it.
+    assert!(!hand.fleet.replace(Place(1), hand.now));
+    hand.fleet.resize(3, hand.now);
+    assert_eq!(hand.actions(), [Spawn(id(2, 1))]);
+    hand.fleet.drain(Place(1), hand.now);
+    assert_eq!(hand.actions(), [], "twice is once");
+    hand.fleet.undrain(Place(1), hand.now);
+    assert_eq!(hand.actions(), [Spawn(id(1, 2))]);
+    hand.fleet.undrain(Place(1), hand.now);
+    assert_eq!((hand.actions(), hand.fleet.wanted()), (vec![], 3));
+}
+
+#[test]
+fn a_drained_slot_that_is_taken_away_is_a_usual_one_when_it_comes_back() {
+    let mut hand = Hand::ready(2);
+    hand.fleet.drain(Place(1), hand.now);
+    hand.exit(id(1, 1), Exit::Code(0));
+    hand.fleet.resize(1, hand.now);
+    assert!(hand.fleet.slot(Place(1)).is_some_and(|slot| slot.is_gone()));
+    hand.actions();
+    hand.fleet.resize(2, hand.now);
+    assert_eq!(hand.actions(), [Spawn(id(1, 2))]);
 }
 
 /// Its clients lost their sessions without a word: that is told as any other death, but the slot has its worker.
@@ -310,7 +399,8 @@ fn a_new_worker_that_dies_leaves_the_old_one_as_it_was() {
     hand.fleet.replace(Place(0), hand.now);
     hand.say(id(0, 2), RunEvent::Failed("no database".into()));
     hand.exit(id(0, 2), Exit::Code(1));
-    assert_eq!(hand.outcomes(), [Outcome::ReplacementDied(id(0, 2), "no database".into())]);
+    let cause = Some(DeathCause::Start);
+    assert_eq!(hand.outcomes(), [Outcome::Died { id: id(0, 2), cause, reason: "no database".into(), ready_for: None }]);
     assert_eq!(hand.phases(0), [(1, Phase::Ready)]);
     assert_eq!(hand.pass(HEALTHY_AFTER), [], "and nothing is started");
 }

@@ -6,7 +6,9 @@
 
 mod bus;
 mod change;
+mod drain;
 mod figures;
+mod recycle;
 mod report;
 mod service;
 mod signals;
@@ -27,13 +29,14 @@ use tokio::{
 };
 
 use crate::{
-    Cluster,
-    command::{Command, CommandError, Killed, Reloaded},
-    config::Config,
+    Cluster, Load,
+    command::{Command, CommandError, Killed},
+    config::{Config, SharedToken},
     hub::{Hub, HubEvent, HubEvents, HubHandle},
     last_words::telling,
     lead::Lead,
     reaper::reap_orphans,
+    recycle::Recycler,
     slot::{Action, Ended, Fleet, Pause, Phase, RunEvent, Timing},
     status::{ClusterState, Death, DeathCause, WorkerState},
     systemd::ServiceManager,
@@ -41,6 +44,7 @@ use crate::{
 };
 use bus::BusWatch;
 use change::UnderWay;
+use drain::Drains;
 use figures::Figures;
 use signals::{Received, Signals};
 
@@ -68,7 +72,10 @@ pub enum SuperviseError {
 
 struct Supervisor {
     config: Config,
-    load: Box<dyn Fn() -> Result<Config, CommandError>>,
+    load: Load,
+    /// The number of workers that the configuration named when it was last read.
+    named_workers: u16,
+    admin_token: SharedToken,
     listening: Vec<String>,
     admin: Option<String>,
     started: Instant,
@@ -84,6 +91,8 @@ struct Supervisor {
     hub: Option<HubHandle>,
     events: WorkerEvents,
     under_way: Option<UnderWay>,
+    drains: Drains,
+    recycler: Recycler,
     relays: u64,
     hopeless: Option<String>,
     service: ServiceManager,
@@ -92,7 +101,7 @@ struct Supervisor {
 
 /// Runs the cluster until it is stopped: by a command or by a signal.
 pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
-    let Cluster { config, load, listeners, listening, admin, mut commands, service } = cluster;
+    let Cluster { config, load, listeners, listening, admin, admin_token, mut commands, service } = cluster;
     let (events, mut from_workers) = mpsc::channel(WORDS_WAITING);
     let (hub, mut hub_events) = start_hub(&config.bus)?;
     let bus = BusWatch::start(&config.bus, hub.as_ref()).map_err(system("watch the bus"))?;
@@ -112,12 +121,16 @@ pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
         workers: HashMap::new(),
         deaths: HashMap::new(),
         under_way: None,
+        drains: Drains::default(),
+        recycler: Recycler::default(),
+        named_workers: config.workers,
         relays: 0,
         hopeless: None,
         config,
         load,
         listening,
         admin,
+        admin_token,
         balancer,
         hub,
         bus,
@@ -142,7 +155,7 @@ pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
             Some(ended) = accepting.join_next(), if supervisor.state != ClusterState::Stopping => {
                 tracing::error!(?ended, "a listener has ended by itself");
             }
-            () = sleep_until(due) => supervisor.fleet.tick(Instant::now()),
+            () = sleep_until(due) => supervisor.tick(),
         }
     }
     for id in supervisor.workers.keys() {
@@ -167,6 +180,7 @@ impl Supervisor {
                 None => break,
             }
         }
+        self.tell_drained();
         if self.state == ClusterState::Starting && self.fleet.ever_ready() {
             self.state = ClusterState::Running;
         }
@@ -286,18 +300,12 @@ impl Supervisor {
             }
             Received::Stop => self.stop(),
             Received::Reload => {
-                let (reply, answer) = tokio::sync::oneshot::channel();
-                self.reload(reply);
+                // The log hears the outcome, whoever asked.
+                let (reply, _nobody) = tokio::sync::oneshot::channel();
+                self.reload(1, reply);
                 if !matches!(self.under_way, Some(UnderWay::Reload { .. })) {
                     self.service.reload_refused();
                 }
-                spawn_local(async move {
-                    match answer.await {
-                        Ok(Ok(Reloaded { replaced })) => tracing::info!(replaced, "reloaded"),
-                        Ok(Err(error)) => tracing::error!(%error, "not reloaded"),
-                        Err(_ended) => {}
-                    }
-                });
             }
             Received::ChildEnded => self.reap(),
         }
@@ -313,8 +321,10 @@ impl Supervisor {
         // An answer that nobody waits for any more is dropped.
         match command {
             Command::Status(reply) => drop(reply.send(self.status())),
-            Command::Reload(reply) => self.reload(reply),
+            Command::Reload(parallel, reply) => self.reload(parallel, reply),
             Command::Scale(workers, reply) => self.scale(workers, reply),
+            Command::Drain { slot, force, reply } => self.drain(slot, force, reply),
+            Command::Undrain(slot, reply) => self.undrain(slot, reply),
             Command::Stop(reply) => {
                 self.stop();
                 drop(reply.send(Ok(())));
@@ -335,6 +345,7 @@ impl Supervisor {
             self.balancer.stop();
             self.fleet.stop(Instant::now());
             self.abandon(&CommandError::Stopping);
+            self.drains.refuse(&CommandError::Stopping);
         }
     }
 
@@ -343,7 +354,7 @@ impl Supervisor {
             return Err(CommandError::Stopping);
         }
         let slots = self.config.workers;
-        let slot = self.fleet.slot(place).filter(|slot| slot.wanted());
+        let slot = self.fleet.slot(place).filter(|_| place.0 < slots);
         let slot = slot.ok_or(CommandError::NoSuchSlot { slot: place, slots })?;
         let worker = slot.current().and_then(|run| self.workers.get(&run.id()));
         let worker = worker.ok_or(CommandError::NoWorker { slot: place, state: slot.empty_state().as_str() })?;
@@ -410,5 +421,6 @@ fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> SuperviseError {
 }
 
 fn timing(config: &Config) -> Timing {
-    Timing::new(config.start_timeout, config.hang_timeout, config.grace)
+    let timing = Timing::new(config.start_timeout, config.hang_timeout, config.grace);
+    Timing { confirm: config.confirm_time, ..timing }
 }

@@ -18,7 +18,7 @@ impl Supervisor {
         let mut workers = Vec::new();
         for slot in self.fleet.slots().filter(|slot| !slot.is_gone()) {
             workers.extend(slot.runs().map(|run| self.worker_status(slot, Some(run), now)));
-            if slot.current().is_none() && slot.wanted() {
+            if slot.current().is_none() && (slot.wanted() || slot.is_drained()) {
                 workers.push(self.worker_status(slot, None, now));
             }
         }
@@ -28,7 +28,8 @@ impl Supervisor {
                 version: env!("CARGO_PKG_VERSION").into(),
                 uptime_s: seconds_since(self.started, now),
                 state: self.state,
-                wanted_workers: self.config.workers,
+                wanted_workers: self.fleet.wanted(),
+                progress: self.under_way.as_ref().map(UnderWay::progress),
                 rss_bytes: process.resident_bytes,
                 process,
                 lag,
@@ -74,6 +75,8 @@ impl Supervisor {
             lag: run.map(|run| self.figures.ledger.lag(run.id())).unwrap_or_default(),
             bus_latency_ms: stats.bus.latency_ms,
             retry_in_s: slot.restart_at().map(|at| at.saturating_duration_since(now).as_secs_f64()),
+            recycled: slot.recycled(),
+            time_left_s: run.and_then(|run| run.time_left(now)).map(|left| left.as_secs_f64()),
             last_death,
             busy_with: worker.and_then(|worker| worker.busy_with.borrow().clone()),
             // Before its first report there is none: a worker that has reported has a reason or is up.

@@ -41,7 +41,7 @@ impl Supervisor {
         let bus = self.bus.status(Instant::now());
         let facts = Facts {
             state: self.state,
-            wanted: self.config.workers,
+            wanted: self.fleet.wanted(),
             ready,
             draining,
             connections,

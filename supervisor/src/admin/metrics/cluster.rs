@@ -5,8 +5,14 @@ use prometheus::proto::{Metric, MetricFamily};
 use super::family::{counter, durations, gauge, histogram, known, one, sample};
 use crate::status::{Status, WorkerState};
 
-const WORKER_STATES: [WorkerState; 5] =
-    [WorkerState::Starting, WorkerState::Ready, WorkerState::Draining, WorkerState::Backoff, WorkerState::Failed];
+const WORKER_STATES: [WorkerState; 6] = [
+    WorkerState::Starting,
+    WorkerState::Ready,
+    WorkerState::Draining,
+    WorkerState::Backoff,
+    WorkerState::Failed,
+    WorkerState::Drained,
+];
 
 pub fn families(status: &Status) -> Vec<MetricFamily> {
     let supervisor = &status.supervisor;

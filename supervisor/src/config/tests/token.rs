@@ -1,6 +1,6 @@
 //! The admin token: where it comes from, and that it is shown nowhere.
 
-use super::{folder, load, problems, sources};
+use super::{folder, problems, sources};
 
 #[test]
 fn the_admin_token_comes_from_the_environment_the_file_or_a_file_of_its_own() {
@@ -16,14 +16,6 @@ fn the_admin_token_comes_from_the_environment_the_file_or_a_file_of_its_own() {
     assert!(token("[admin]\ntoken_file = \"token\"\n", &[]).unwrap().is(format!("{SECRET}-in-file").as_bytes()));
     let variable = [("ROOMD_ADMIN_TOKEN", "the-environment-wins")];
     assert!(token(&in_file, &variable).unwrap().is(b"the-environment-wins"));
-}
-
-#[test]
-fn a_changed_token_waits_for_a_restart() {
-    let running = load("[admin]\ntoken = \"the-one-that-is-there\"\n");
-    let new = load("[admin]\ntoken = \"another-one-that-is-new\"\n");
-    assert_eq!(new.differences_that_need_a_restart(&running), ["[admin] token or token_file"]);
-    assert!(new.with_fixed_parts_of(&running).admin_token.unwrap().is(b"the-one-that-is-there"));
 }
 
 #[test]
