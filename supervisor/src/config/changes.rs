@@ -4,7 +4,6 @@ use super::{file::File, sources::Sources, types::Config};
 use crate::application::AppShape;
 
 /// A key whose new value only a restart could bring into force.
-
 struct Fixed {
     /// As it is shown.
     key: &'static str,
