@@ -183,6 +183,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// With as many workers as the configuration file says, and not as many as it was built for.
+    pub fn numbered_by_the_file(mut self) -> Self {
+        self.arguments.clear();
+        self
+    }
+
     /// Lines for the configuration file.
     pub fn config(mut self, lines: &str) -> Self {
         self.config.push_str(lines);

@@ -246,8 +246,7 @@ impl Supervisor {
             UnderWay::Scale { from, reply, .. } => {
                 self.config.workers = from;
                 self.fleet.resize(from, now);
-                let workers = if from == 1 { "worker" } else { "workers" };
-                let error = failed(format!("there are {from} {workers}, as before"));
+                let error = failed(format!("the number of workers stays {from}"));
                 drop(reply.send(Err(error.clone())));
                 error
             }

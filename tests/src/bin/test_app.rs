@@ -17,7 +17,8 @@ fn main() -> ExitCode {
     })
 }
 
-/// What is wrong with an application in practice: it says so and exits, it panics, or it gets ready late or never.
+/// What is wrong with an application in practice: it says so and exits, it panics, it gets ready late or never, or it
+/// is ready and crashes then.
 fn fail_if_told() {
     // A file, so that it can change between two starts of workers of one cluster.
     let told = || std::fs::read_to_string("fail").unwrap_or_default();
@@ -33,6 +34,14 @@ fn fail_if_told() {
             std::process::exit(3);
         }
         "hang" => std::thread::sleep(Duration::from_secs(600)),
+        crash if crash.starts_with("crash ") => {
+            let after = Duration::from_millis(crash.trim_start_matches("crash ").parse().unwrap());
+            std::thread::spawn(move || {
+                std::thread::sleep(after);
+                eprintln!("the application crashes, as told");
+                std::process::exit(101);
+            });
+        }
         other => panic!("the application panics: {other}"),
     }
 }
@@ -55,7 +64,13 @@ fn app() -> App {
             dynamic,
         )
         .namespace("/", |namespace| {
-            namespace.on_connect(async |socket: Socket| hello(&socket)).on_any(echo).on("both", both)
+            namespace.on_connect(async |socket: Socket| hello(&socket)).on_any(echo).on("both", both).on(
+                "grow",
+                async |Args(bytes): Args<usize>, ack: Ack| {
+                    std::mem::forget(vec![1u8; bytes]);
+                    ack.send(true).unwrap();
+                },
+            )
         })
         .namespace("/guarded", |namespace| {
             namespace.use_middleware(guard).on_connect(async |socket: Socket| hello(&socket)).on_any(echo)

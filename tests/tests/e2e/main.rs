@@ -24,6 +24,7 @@ mod metrics;
 mod msgpack;
 mod node_mix;
 mod page;
+mod reload;
 mod requests;
 mod sticky;
 mod top;

@@ -227,7 +227,7 @@ fn relayed_requests(cluster: &Cluster) -> u64 {
 }
 
 /// Asks for a WebSocket, with this behind the query, and takes the answer that agrees.
-fn ask_for_websocket(connection: &mut Connection, query: &str) {
+pub(crate) fn ask_for_websocket(connection: &mut Connection, query: &str) {
     let target = format!("/socket.io/?EIO=4&transport=websocket{query}");
     let headers = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13";
     connection.send(format!(
