@@ -142,7 +142,7 @@ fn colour(worker: &WorkerStatus) -> Style {
         }
         WorkerState::Ready => Style::new(),
         WorkerState::Starting => Style::new().fg(Color::Cyan),
-        WorkerState::Draining => Style::new().fg(Color::Yellow),
+        WorkerState::Draining | WorkerState::Drained => Style::new().fg(Color::Yellow),
         WorkerState::Backoff | WorkerState::Failed => Style::new().fg(Color::Red),
     }
 }
