@@ -32,7 +32,7 @@ impl Page {
 /// What a request is told without asking the supervise loop: that it asks for nothing there is.
 pub fn refusal<B>(request: &Request<B>) -> Option<Response<String>> {
     if Page::at(request.uri().path()).is_none() {
-        let body = "not found: there are /healthz, /readyz, /status and /metrics; and to POST to /emit, /sockets/join, /sockets/leave and /sockets/disconnect\n";
+        let body = "not found: there are /dashboard for people, /healthz, /readyz, /status and /metrics; and to POST to /emit, /sockets/join, /sockets/leave and /sockets/disconnect\n";
         return Some(respond(StatusCode::NOT_FOUND, TEXT, body.into()));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {

@@ -1,10 +1,11 @@
 //! The admin endpoints: what a load balancer, an orchestrator and Prometheus ask, and what programs order clients.
 //!
-//! `answer` says what each path answers that tells something, `metrics` makes the figures of a status. All is made from one status
+//! `dashboard` is a page for people. `answer` says what each path answers that tells something, `metrics` makes the figures of a status. All is made from one status
 //! of the supervise loop, so the endpoints cannot contradict each other or `roomd status`. `order` says who may order something;
 //! orders themselves are [`crate::emit`]'s. `server` moves the bytes.
 
 mod answer;
+mod dashboard;
 mod metrics;
 mod order;
 mod server;

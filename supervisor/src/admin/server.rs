@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    answer,
+    answer, dashboard,
     order::{self, Guard},
 };
 use crate::{
@@ -201,6 +201,9 @@ async fn serve_one(
             Some(refusal) => refusal,
             None => carry_out(kind, request.into_body(), &commands).await.unwrap_or_else(|refusal| refusal),
         });
+    }
+    if let Some(page) = dashboard::answer(&request) {
+        return Ok(page);
     }
     if let Some(refusal) = answer::refusal(&request) {
         return Ok(refusal);

@@ -10,6 +10,7 @@ mod chat;
 mod cli;
 mod clients;
 mod container;
+mod dashboard;
 mod deaths;
 mod debian;
 mod deflate;
