@@ -7,6 +7,9 @@
 //!                         gone[2] ──────┘
 //! ```
 //!
+//! It can be written and read back, so that a supervisor that replaces another one in place goes on with the same sums: with what
+//! the living had counted too, since a sum must not fall while their next reports are still to come.
+//!
 //! What a worker counted after its last report is lost with it: up to a second's worth where it was killed, nothing where it ended
 //! by itself, since then it reports once more.
 
@@ -24,7 +27,8 @@ use crate::status::Lag;
 const RECENT: usize = 10;
 
 /// What was counted in each slot.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Ledger {
     gone: BTreeMap<Slot, Past>,
     living: BTreeMap<WorkerId, Living>,
@@ -44,15 +48,17 @@ pub struct Past {
     pub cpu_s: f64,
 }
 
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
 struct Living {
     stats: WorkerStats,
     cpu_s: f64,
+    #[serde(skip)]
     lag: RecentLag,
 }
 
 /// The lag of a loop lately, out of a histogram that only grows.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct RecentLag {
     /// The last states, the oldest first.
     states: VecDeque<Histogram>,
@@ -180,6 +186,21 @@ mod tests {
                 told[usize::from(slot)] = now;
             }
         }
+    }
+
+    #[test]
+    fn one_that_is_read_back_goes_on_where_it_was() {
+        let mut ledger = Ledger::default();
+        ledger.note(id(0, 1), stats(5), Some(1.0));
+        ledger.ended(id(0, 1));
+        ledger.note(id(0, 2), stats(7), Some(0.5));
+        let bytes = rmp_serde::to_vec_named(&ledger).unwrap_or_default();
+        let Ok(mut ledger) = rmp_serde::from_slice::<Ledger>(&bytes) else { panic!("{bytes:?}") };
+        let figures = |ledger: &Ledger| (ledger.slot(Slot(0)).counters.events_in, ledger.slot(Slot(0)).cpu_s);
+        assert_eq!(figures(&ledger), (12, 1.5));
+        ledger.note(id(0, 2), stats(8), Some(0.75));
+        ledger.ended(id(0, 2));
+        assert_eq!(figures(&ledger), (13, 1.75));
     }
 
     #[test]

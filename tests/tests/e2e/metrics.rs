@@ -335,13 +335,23 @@ fn prometheus_sees_no_counter_fall_through_reload_kill_and_scale() {
     load(&mut clients);
     cluster.run(&["scale", "1"]);
     load(&mut clients);
+    // What a worker counted since its last report is told when it ends by itself.
+    clients.connect("last", &cluster.url(), json!({"transports": ["websocket"]}));
+    (0..20).for_each(|text| clients.emit("last", "chatMessage", json!([format!("last {text}")])));
+    sent += 20;
+    let heard = json!({"do": "events", "name": "last", "event": "message"});
+    clients.eventually("the last text is handled", &heard, |heard| heard.to_string().contains("last 19"));
+    cluster.run(&["reload"]);
+    eventually("all events are counted", || {
+        prometheus.number("roomd_events_received_total").filter(|received| *received == f64::from(sent))
+    });
     eventually("the restart is known", || prometheus.number("sum(roomd_worker_restarts_total) == 1"));
     assert!(prometheus.number("roomd_packets_sent_total").unwrap() > before);
     assert_eq!(prometheus.number("min_over_time(up{job=\"roomd\"}[10m])"), Some(1.0));
     assert_eq!(
         prometheus.number("roomd_worker_start_seconds_count"),
-        Some(5.0),
-        "two, two by the reload, one by the kill"
+        Some(6.0),
+        "two, three by reloads, one by the kill"
     );
     // The slot that is no more has still its figures.
     assert!(prometheus.number("roomd_worker_sessions_opened_total{worker=\"1\"}").is_some_and(|opened| opened > 0.0));
