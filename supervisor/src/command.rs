@@ -11,7 +11,11 @@ use roomd_worker::bus::PublishError;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{emit::Publication, status::Status};
+use crate::{
+    emit::Publication,
+    logging::{LogOrder, LogStatus},
+    status::Status,
+};
 
 /// How many commands may wait for the loop. Its senders are few and wait for their answers.
 pub const COMMANDS_WAITING: usize = 32;
@@ -50,6 +54,8 @@ pub enum Command {
         /// The answer.
         reply: Reply<Result<Killed, CommandError>>,
     },
+    /// Tell or change what is logged. Answered at once.
+    Log(LogOrder, Reply<Result<LogStatus, CommandError>>),
     /// Publish an order to clients. Answered when the bus has taken it.
     Publish(Publication, Reply<Result<(), CommandError>>),
 }
@@ -275,6 +281,11 @@ impl Commands {
     /// Signals one worker.
     pub async fn kill(&self, slot: Slot, signal: nix::sys::signal::Signal) -> Result<Killed, CommandError> {
         self.ask(|reply| Command::Kill { slot, signal, reply }).await?
+    }
+
+    /// Tells or changes what is logged.
+    pub async fn log(&self, order: LogOrder) -> Result<LogStatus, CommandError> {
+        self.ask(|reply| Command::Log(order, reply)).await?
     }
 
     /// Publishes an order to clients.

@@ -91,6 +91,7 @@
 //! on a bus that is down reaches the clients of the own worker, and is counted.
 mod admin;
 mod application;
+mod audit;
 mod cli;
 mod command;
 mod config;
@@ -104,7 +105,6 @@ mod last_words;
 mod lead;
 mod ledger;
 mod limits;
-mod log_writer;
 mod logging;
 mod places;
 mod process;
@@ -120,7 +120,6 @@ mod systemd;
 mod top;
 mod up;
 mod worker;
-mod worker_output;
 
 pub use application::MakeApp;
 pub use program::run;

@@ -5,7 +5,7 @@
 //!             ├─ worker ──► roomd_worker
 //!             ├─ check ───► config
 //!             ├─ init ────► a configuration and a unit, written
-//!             └─ status, reload, scale, stop, kill, wait, emit, sockets ─► control (client)
+//!             └─ status, reload, scale, stop, kill, wait, log, emit, sockets ─► control (client)
 //! ```
 //!
 //! [`up()`] binds everything first (control socket, admin listener, public listeners), then hands over to the supervise loop,
@@ -106,6 +106,7 @@ fn carry_out<M, A: MakeApp<M>>(asked: Asked, app: A) -> Result<ExitCode, Failure
         Asked::Stop(place) => client(place, cli::stop),
         Asked::Kill { place, slot, signal } => client(place, async |place| cli::kill(place, slot, signal).await),
         Asked::Order { place, order } => client(place, async |place| cli::order(place, order).await),
+        Asked::Log { place, order } => client(place, async |place| cli::log(place, order).await),
         Asked::Wait { place, timeout } => client(place, async |place| cli::wait(place, timeout).await),
     }
     .map(|()| ExitCode::SUCCESS)

@@ -91,6 +91,13 @@ pub struct SupervisorStatus {
     /// The same since its start.
     #[serde(default)]
     pub loop_lag: Histogram,
+    /// Lines of the log that were left out, as one cause or one worker wrote too many, or that nobody read. What a worker left out
+    /// by itself is among its counters.
+    #[serde(default)]
+    pub log_lines_suppressed: u64,
+    /// How often somebody was turned away who may not ask or order.
+    #[serde(default)]
+    pub refused_operators: u64,
 }
 
 /// How far a change is that goes through the slots.
@@ -490,6 +497,8 @@ pub(crate) fn sample() -> Status {
             process: ProcessFigures { cpu_s: Some(1.5), open_fds: Some(40), ..ProcessFigures::default() },
             lag: Lag::default(),
             loop_lag: Histogram::default(),
+            log_lines_suppressed: 0,
+            refused_operators: 0,
         },
         workers: vec![worker(0, 1, WorkerState::Ready), backoff],
         bus: BusStatus {

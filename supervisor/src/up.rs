@@ -18,7 +18,7 @@ use crate::{
     command::{CommandError, Commands},
     config::{Config, Problems, SharedToken, Sources, redact_redis_url},
     control::{self, ControlSocket},
-    limits, supervise,
+    limits, logging, supervise,
     systemd::{
         Inherited, Keep, Notifier, Passed, PassedSocket, Public, STORED_ADMIN, STORED_CONTROL, ServiceManager, Store,
     },
@@ -34,6 +34,7 @@ pub fn up(sources: Sources, inherited: Inherited) -> Result<(), Failure> {
 }
 
 async fn run(sources: Sources, config: Config, mut inherited: Inherited) -> Result<(), Failure> {
+    logging::configure(&config.log);
     let descriptors = limits::raise_descriptors();
     let notifier = Notifier::of_process();
     let store = Store::new(notifier.clone());
@@ -46,10 +47,17 @@ async fn run(sources: Sources, config: Config, mut inherited: Inherited) -> Resu
     let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
     inherited.close_rest(&store);
     let addresses: Vec<ListenAddress> = listeners.iter().filter_map(|listener| listener.local_address().ok()).collect();
-    cli::print(&start_line(&config, &addresses, admin_url.as_deref()));
+    let line = start_line(&config, &addresses, admin_url.as_deref());
+    if !logging::say(tracing::Level::INFO, &line) {
+        cli::print(&line);
+    }
     // Now that nothing is left to fail with an error of its own: that is then the only line.
     if let Some(limit) = descriptors {
         tell_of_few_descriptors(limit, &config);
+    }
+
+    if let Some(note) = config.admin_nobody_may_use() {
+        tracing::warn!("{note}");
     }
 
     let (commands, receiver) = Commands::channel();
@@ -59,6 +67,7 @@ async fn run(sources: Sources, config: Config, mut inherited: Inherited) -> Resu
     if let Some(admin) = admin {
         services.spawn_local(admin.serve(commands, admin_token.clone()));
     }
+    services.spawn_local(tell_what_was_suppressed());
     let cluster = Cluster {
         config,
         load: Box::new(move |running| reload(&sources, running)),
@@ -78,6 +87,14 @@ async fn run(sources: Sources, config: Config, mut inherited: Inherited) -> Resu
                 tracing::error!(?ended, "the control socket or the admin listener has ended by itself");
             }
         }
+    }
+}
+
+/// A line that tells how many were left out comes when it is time, even if nothing more is logged.
+async fn tell_what_was_suppressed() -> std::io::Result<()> {
+    loop {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        roomd_worker::log::tick();
     }
 }
 

@@ -25,11 +25,10 @@ use tokio::{
 use crate::{
     config::TOKEN_VARIABLE,
     last_words::LastWords,
-    logging::{self, Style},
+    logging::{self, Origin, Output},
     process::Process,
     slot::Exit,
     systemd::VARIABLES,
-    worker_output::Output,
 };
 
 /// What a dead worker still said is read for at most this long: a process that it left behind could hold its socket open.
@@ -108,7 +107,7 @@ impl Program {
             .arg("worker")
             // An application has no use for it, and its children even less.
             .env_remove(TOKEN_VARIABLE)
-            .env(logging::STYLE_VARIABLE, Style::of_process().as_str())
+            .envs(logging::worker_environment(id.slot.0))
             .stdin(Stdio::from(theirs))
             .stdout(to_stdout)
             .stderr(to_stderr);
@@ -139,7 +138,9 @@ impl Worker {
         let last_words = Rc::new(RefCell::new(LastWords::default()));
         let output: Vec<Rc<Output>> =
             output.into_iter().map(|pipe| Output::new(pipe).map(Rc::new)).collect::<io::Result<_>>()?;
-        let readers = output.iter().map(|output| spawn_local(output.clone().read(id, last_words.clone())));
+        let origin = |stream| Origin { id, pid: process.id(), stream };
+        let readers = output.iter().zip(["stdout", "stderr"]);
+        let readers = readers.map(|(output, stream)| spawn_local(output.clone().read(origin(stream), last_words.clone())));
         let reader = spawn_local(read_link(id, link.clone(), balancer.clone(), events.clone()));
         let readers: Vec<_> = readers.chain([reader]).collect();
         spawn_local(await_end(id, process.clone(), readers, events.clone()));

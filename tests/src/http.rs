@@ -77,7 +77,7 @@ impl Connection {
 
     /// Sends a GET and takes the answer.
     pub fn get(&mut self, target: &str) -> Answer {
-        self.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        self.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
         self.answer().expect("an answer")
     }
 

@@ -121,6 +121,7 @@ impl WorkerCounters {
             bus_connects,
             relayed_requests,
             moved_connections,
+            log_lines_suppressed,
         } = other;
         for (mine, theirs) in [
             (&mut self.events_in, events_in),
@@ -143,6 +144,7 @@ impl WorkerCounters {
             (&mut self.bus_connects, bus_connects),
             (&mut self.relayed_requests, relayed_requests),
             (&mut self.moved_connections, moved_connections),
+            (&mut self.log_lines_suppressed, log_lines_suppressed),
         ] {
             *mine = mine.saturating_add(*theirs);
         }

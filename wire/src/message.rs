@@ -113,6 +113,11 @@ pub enum ToWorker {
     },
     /// It does what the host does once, from now on; a drain ends that, and is answered with [`ToSupervisor::LetGo`].
     Lead,
+    /// What it logs from now on. It may come before [`ToWorker::Start`].
+    LogFilter {
+        /// Directives such as `info,roomd_worker=debug`, checked by the supervisor.
+        filter: String,
+    },
     /// To be answered with [`ToSupervisor::Pong`] from the event loop.
     Ping {
         /// Comes back in the answer.
@@ -286,6 +291,8 @@ pub struct WorkerCounters {
     pub relayed_requests: u64,
     /// Connections moved to another worker.
     pub moved_connections: u64,
+    /// Lines of its log that were left out, as one cause wrote too many, or that nobody read.
+    pub log_lines_suppressed: u64,
 }
 
 impl fmt::Display for Slot {

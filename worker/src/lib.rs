@@ -16,6 +16,7 @@ pub mod chat;
 pub mod control;
 pub mod engine;
 pub mod lag;
+pub mod log;
 mod memory;
 pub mod page;
 mod parent;

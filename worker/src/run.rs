@@ -29,6 +29,7 @@ use crate::{
     control::{Outbox, WorkerLink},
     engine::{Engine, HttpService, Incoming, SessionHandler},
     lag::LoopLag,
+    log,
     parent::{Lost, Parent},
     running,
 };
@@ -109,13 +110,15 @@ pub fn run(assemble: impl AsyncFnOnce(Setup<'_>) -> Result<Layers, String>) -> E
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
         LocalSet::new().block_on(&runtime, work(socket, assemble))
     });
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "this worker ends");
             ExitCode::FAILURE
         }
-    }
+    };
+    log::finish();
+    code
 }
 
 /// Asks the system to continue this process when the supervisor dies: a stopped one would not see the end of file.
@@ -220,7 +223,12 @@ async fn told_to_leave(link: &WorkerLink, outbox: &Outbox, parent: &mut Parent) 
 async fn receive_start(
     link: &Link<ToSupervisor, ToWorker>,
 ) -> Result<Option<(Box<WorkerConfig>, Option<OwnedFd>)>, StartError> {
-    match link.recv().await? {
+    let mut received = link.recv().await?;
+    while let Some((ToWorker::LogFilter { filter }, _)) = &received {
+        set_log_filter(filter);
+        received = link.recv().await?;
+    }
+    match received {
         None => Ok(None),
         Some((ToWorker::Start { protocol, config }, descriptors)) => {
             if protocol != PROTOCOL_VERSION {
@@ -362,8 +370,16 @@ fn obey(engine: &Engine, outbox: &Outbox, message: ToWorker, descriptors: Vec<Ow
         (ToWorker::Connection { id, .. }, None) => outbox.send(ToSupervisor::Closed { id }),
         // The same; the worker at its other end sees the stream close.
         (ToWorker::Relay { .. }, None) => {}
+        (ToWorker::LogFilter { filter }, _) => set_log_filter(&filter),
         (ToWorker::Ping { nonce }, _) => outbox.send(ToSupervisor::Pong { nonce }),
         (message, _) => tracing::warn!(?message, "a message of the supervisor makes no sense here"),
+    }
+}
+
+fn set_log_filter(filter: &str) {
+    match log::set_filter(filter) {
+        Ok(()) => tracing::debug!(filter, "another filter for the log"),
+        Err(error) => tracing::warn!(filter, %error, "the log's filter was not changed"),
     }
 }
 
@@ -399,6 +415,7 @@ struct Reporter {
 
 impl Reporter {
     fn report(&self) {
+        log::tick();
         if self.outbox.is_behind() {
             // Old figures are not worth waiting in line.
             return;
@@ -406,6 +423,7 @@ impl Reporter {
         let mut stats = WorkerStats::default();
         (self.layers)(&mut stats);
         self.engine.report(&mut stats);
+        stats.counters.log_lines_suppressed = log::suppressed();
         stats.timings.loop_lag = self.lag.histogram();
         self.outbox.send(ToSupervisor::Stats(Box::new(stats)));
     }

@@ -29,6 +29,11 @@ impl Page {
     }
 }
 
+/// Whether who asks at this path need not show anything: probes, which have no place for a secret and learn one word.
+pub fn is_open(path: &str) -> bool {
+    matches!(Page::at(path), Some(Page::Healthz | Page::Readyz))
+}
+
 /// What a request is told without asking the supervise loop: that it asks for nothing there is.
 pub fn refusal<B>(request: &Request<B>) -> Option<Response<String>> {
     if Page::at(request.uri().path()).is_none() {

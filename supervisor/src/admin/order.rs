@@ -1,27 +1,16 @@
-//! Who may order what over HTTP, and what an order is answered.
-//!
-//! A page of a foreign site that a browser of this host shows must not order anything: its requests either have no
-//! `application/json`, or the browser asks first and is refused. And they have an `Origin` or a `Sec-Fetch-Site`, even where a
-//! name of the site's own leads to this host, and so the page is none of a foreign site in the browser's eyes.
+//! Orders over HTTP: at which path, in what shape, and what they are answered. Who may give them says [`Guard`].
 
 use hyper::{Method, Request, Response, StatusCode, header};
 use serde_json::json;
 
-use super::answer::{JSON, respond};
+use super::{
+    answer::{JSON, respond},
+    guard::{Guard, refuse},
+};
 use crate::{
     command::{CommandError, Published},
-    config::Token,
     emit::{Kind, MAX_ORDER_BYTES, OrderError},
 };
-
-/// Who may order.
-#[derive(Clone, Debug)]
-pub struct Guard {
-    /// Who shows this.
-    pub token: Option<Token>,
-    /// Whether only programs of this host reach the listener; they may if no token is asked for.
-    pub loopback: bool,
-}
 
 /// What is ordered at this path, if it is one for orders.
 pub fn kind_at(path: &str) -> Option<Kind> {
@@ -34,37 +23,13 @@ pub fn kind_at(path: &str) -> Option<Kind> {
     }
 }
 
-impl Guard {
-    /// What a request at such a path is refused with by its head alone: then its body is not read.
-    pub fn refusal<B>(&self, request: &Request<B>) -> Option<Response<String>> {
-        if request.method() != Method::POST {
-            let refusal = refuse(StatusCode::METHOD_NOT_ALLOWED, "orders are POSTed");
-            return Some(with(refusal, header::ALLOW, "POST"));
-        }
-        self.stranger(request).or_else(|| unfit(request))
+/// What a request at such a path is refused with by its head alone: then its body is not read.
+pub fn refusal<B>(guard: &Guard, request: &Request<B>) -> Option<Response<String>> {
+    if request.method() != Method::POST {
+        let refusal = refuse(StatusCode::METHOD_NOT_ALLOWED, "orders are POSTed");
+        return Some(with(refusal, header::ALLOW, "POST"));
     }
-
-    fn stranger<B>(&self, request: &Request<B>) -> Option<Response<String>> {
-        if let Some(token) = &self.token {
-            let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
-            if shown.is_some_and(|shown| token.is(shown)) {
-                return None;
-            }
-            let words = "this needs the token of [admin] as `Authorization: Bearer TOKEN`";
-            return Some(with(refuse(StatusCode::UNAUTHORIZED, words), header::WWW_AUTHENTICATE, "Bearer"));
-        }
-        if !self.loopback {
-            let words =
-                "the admin listener is not on loopback: set `token` or `token_file` in [admin] to order something here";
-            return Some(refuse(StatusCode::FORBIDDEN, words));
-        }
-        if [header::ORIGIN.as_str(), "sec-fetch-site"].iter().any(|name| request.headers().contains_key(*name)) {
-            let words =
-                "a page in a browser may not order anything: set `token` or `token_file` in [admin], and show it";
-            return Some(refuse(StatusCode::FORBIDDEN, words));
-        }
-        None
-    }
+    guard.order_refusal(request).or_else(|| unfit(request))
 }
 
 fn unfit<B>(request: &Request<B>) -> Option<Response<String>> {
@@ -75,12 +40,6 @@ fn unfit<B>(request: &Request<B>) -> Option<Response<String>> {
     }
     let length = header(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
     length.filter(|length: &u64| *length > MAX_ORDER_BYTES as u64).map(|_| too_long())
-}
-
-/// The token in an `Authorization`; the scheme's case does not matter.
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
 /// The answer to a body longer than an order may be.
@@ -107,10 +66,6 @@ pub fn outcome(outcome: Option<Result<Published, CommandError>>) -> Response<Str
     }
 }
 
-fn refuse(status: StatusCode, words: &str) -> Response<String> {
-    respond(status, JSON, json!({ "error": words }).to_string())
-}
-
 fn with(mut response: Response<String>, name: header::HeaderName, value: &'static str) -> Response<String> {
     response.headers_mut().insert(name, header::HeaderValue::from_static(value));
     response
@@ -123,58 +78,16 @@ mod tests {
 
     use super::*;
 
-    const TOKEN: &str = "0123456789abcdef";
-
-    fn guard(token: bool, loopback: bool) -> Guard {
-        Guard { token: token.then(|| TOKEN.parse().unwrap()), loopback }
-    }
-
-    fn refused(guard: &Guard, method: &str, headers: &[(&str, &str)]) -> Option<Response<String>> {
+    fn refused(method: &str, headers: &[(&str, &str)]) -> Option<Response<String>> {
         let builder = Request::builder().method(method).uri("/emit");
         let builder = headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value));
-        guard.refusal(&builder.body(()).unwrap())
-    }
-
-    #[test]
-    fn who_may_order_depends_on_token_address_and_origin() {
-        let (token, other, short) = ("Bearer 0123456789abcdef", "Bearer 0123456789abcdeg", "Bearer ");
-        let origin = ("origin", "https://evil.example");
-        for (has_token, loopback, headers, status) in [
-            (false, true, vec![], 0),
-            (false, true, vec![origin], 403),
-            (false, true, vec![("origin", "null")], 403),
-            (false, true, vec![("sec-fetch-site", "same-origin")], 403),
-            (false, true, vec![origin, ("authorization", token)], 403),
-            (false, false, vec![], 403),
-            (false, false, vec![("authorization", token)], 403),
-            (true, true, vec![], 401),
-            (true, false, vec![], 401),
-            (true, false, vec![("authorization", other)], 401),
-            (true, false, vec![("authorization", short)], 401),
-            (true, false, vec![("authorization", TOKEN)], 401),
-            (true, false, vec![("authorization", "Basic 0123456789abcdef")], 401),
-            (true, false, vec![("authorization", token)], 0),
-            (true, true, vec![("authorization", "bearer  0123456789abcdef")], 0),
-            (true, true, vec![origin, ("authorization", token)], 0),
-            (true, true, vec![origin, ("authorization", other)], 401),
-        ] {
-            let headers: Vec<_> = headers.into_iter().chain([("content-type", JSON)]).collect();
-            let answer = refused(&guard(has_token, loopback), "POST", &headers);
-            let got = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
-            assert_eq!(got, status, "{has_token} {loopback} {headers:?}");
-            assert_eq!(
-                answer.is_some_and(|answer| answer.headers().contains_key("www-authenticate")),
-                status == 401,
-                "{headers:?}"
-            );
-        }
+        refusal(&Guard { token: None, loopback: true }, &builder.body(()).unwrap())
     }
 
     #[test]
     fn orders_are_posted_as_json_of_a_bounded_length() {
-        let open = guard(false, true);
         for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"] {
-            let answer = refused(&open, method, &[("content-type", JSON)]).unwrap();
+            let answer = refused(method, &[("content-type", JSON)]).unwrap();
             assert_eq!((answer.status().as_u16(), answer.headers()["allow"].to_str().unwrap()), (405, "POST"));
         }
         for (content_type, length, status) in [
@@ -187,11 +100,11 @@ mod tests {
             ("text/plain; application/json", "10", 415),
             ("", "10", 415),
         ] {
-            let answer = refused(&open, "POST", &[("content-type", content_type), ("content-length", length)]);
+            let answer = refused("POST", &[("content-type", content_type), ("content-length", length)]);
             let got = answer.map_or(0, |answer| answer.status().as_u16());
             assert_eq!(got, status, "{content_type} {length}");
         }
-        assert_eq!(refused(&open, "POST", &[]).unwrap().status(), 415);
+        assert_eq!(refused("POST", &[]).unwrap().status(), 415);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::{
 };
 
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -24,9 +24,11 @@ use tokio::{
 
 use super::{
     answer, dashboard,
-    order::{self, Guard},
+    guard::Guard,
+    order,
 };
 use crate::{
+    audit::{self, Asker, Audit},
     command::Commands,
     config::SharedToken,
     emit::{self, Kind, MAX_ORDER_BYTES},
@@ -133,10 +135,10 @@ impl Admin {
                 }
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let (commands, token, places) = (commands.clone(), token.clone(), places.clone());
                     connections.spawn(async move {
-                        connection(stream, commands, token, loopback, &places).await;
+                        connection(stream, peer, commands, token, loopback, &places).await;
                         drop(place);
                     });
                 }
@@ -150,7 +152,14 @@ impl Admin {
     }
 }
 
-async fn connection(stream: TcpStream, commands: Commands, token: SharedToken, loopback: bool, places: &Places) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    commands: Commands,
+    token: SharedToken,
+    loopback: bool,
+    places: &Places,
+) {
     let answering = Arc::new(AtomicBool::new(false));
     let service = service_fn({
         let answering = Arc::clone(&answering);
@@ -160,7 +169,7 @@ async fn connection(stream: TcpStream, commands: Commands, token: SharedToken, l
             let guard = Guard { token: token.get(), loopback };
             async move {
                 answering.store(true, Relaxed);
-                let answer = serve_one(request, commands, &guard).await;
+                let answer = serve_one(request, peer, commands, &guard).await;
                 answering.store(false, Relaxed);
                 answer
             }
@@ -193,23 +202,46 @@ async fn connection(stream: TcpStream, commands: Commands, token: SharedToken, l
 
 async fn serve_one(
     request: Request<Incoming>,
+    peer: SocketAddr,
     commands: Commands,
     guard: &Guard,
 ) -> Result<Response<String>, Infallible> {
     if let Some(kind) = order::kind_at(request.uri().path()) {
-        return Ok(match guard.refusal(&request) {
-            Some(refusal) => refusal,
-            None => carry_out(kind, request.into_body(), &commands).await.unwrap_or_else(|refusal| refusal),
-        });
+        if let Some(refusal) = order::refusal(guard, &request) {
+            return Ok(turned_away(peer, &request, refusal));
+        }
+        let asker = Asker::Admin { peer, token: guard.shown(&request) };
+        let audit = Audit::begin(asker, kind.command(), String::new());
+        let answer = carry_out(kind, request.into_body(), &commands).await.unwrap_or_else(|refusal| refusal);
+        match answer.status().is_success() {
+            true => audit.done(),
+            false => audit.failed(answer.body()),
+        }
+        return Ok(answer);
     }
     if let Some(page) = dashboard::answer(&request) {
-        return Ok(page);
+        return Ok(guard.read_refusal(&request).map_or(page, |refusal| turned_away(peer, &request, refusal)));
     }
     if let Some(refusal) = answer::refusal(&request) {
         return Ok(refusal);
     }
+    if !answer::is_open(request.uri().path())
+        && let Some(refusal) = guard.read_refusal(&request)
+    {
+        return Ok(turned_away(peer, &request, refusal));
+    }
     let status: Option<Status> = timeout(ANSWER, commands.status()).await.ok().and_then(Result::ok);
     Ok(answer::answer(&request, status.as_ref()))
+}
+
+/// Counts and logs somebody who was refused for who they are, or are not.
+fn turned_away(peer: SocketAddr, request: &Request<Incoming>, refusal: Response<String>) -> Response<String> {
+    if matches!(refusal.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        let reason = if refusal.status() == StatusCode::UNAUTHORIZED { "without the token" } else { "not allowed" };
+        let asked = format!("{} {}", request.method(), request.uri().path());
+        audit::refused("admin", peer.ip(), &asked, reason);
+    }
+    refusal
 }
 
 /// Reads an order and has it carried out. Either way what comes of it is the answer.
@@ -275,7 +307,7 @@ mod tests {
     async fn the_endpoints_answer_over_http() {
         let address = running().await;
         let get = async |target: &str| {
-            raw(address, format!("GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await
+            raw(address, format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes()).await
         };
         assert!(get("/healthz").await.starts_with("HTTP/1.1 200 OK\r\n"));
         assert!(get("/readyz").await.starts_with("HTTP/1.1 503 "));
@@ -283,17 +315,17 @@ mod tests {
         assert!(get("/status").await.contains("\"generation\":1"));
         assert!(get("/metrics").await.contains("content-type: text/plain; version=0.0.4"));
         assert!(get("/nowhere").await.starts_with("HTTP/1.1 404 "));
-        let head = raw(address, b"HEAD /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        let head = raw(address, b"HEAD /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
         assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
         let post =
-            raw(address, b"POST /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
+            raw(address, b"POST /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
         assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD"), "{post}");
     }
 
     async fn post(address: SocketAddr, target: &str, headers: &str, body: &str) -> String {
         let length = body.len();
         let head =
-            format!("POST {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n");
+            format!("POST {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n");
         raw(address, format!("{head}content-length: {length}\r\n{headers}\r\n{body}").as_bytes()).await
     }
 
@@ -316,7 +348,7 @@ mod tests {
         }
         let foreign = post(address, "/emit", "origin: http://evil\r\n", r#"{"event":"x"}"#).await;
         assert!(foreign.starts_with("HTTP/1.1 403 "), "{foreign}");
-        let get = raw(address, b"GET /emit HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        let get = raw(address, b"GET /emit HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
         assert!(get.starts_with("HTTP/1.1 405 ") && get.contains("allow: POST"), "{get}");
     }
 
@@ -324,7 +356,7 @@ mod tests {
     async fn a_body_in_chunks_is_bounded_too() {
         let address = running().await;
         let mut request =
-            b"POST /emit HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n".to_vec();
+            b"POST /emit HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n".to_vec();
         request.extend(b"transfer-encoding: chunked\r\n\r\n");
         request.extend(format!("{:x}\r\n", MAX_ORDER_BYTES + 1).bytes());
         request.resize(request.len() + MAX_ORDER_BYTES + 1, b' ');

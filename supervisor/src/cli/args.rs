@@ -13,12 +13,16 @@ use super::{
     order::{EmitArguments, Order, Sockets},
     parse_signal,
 };
-use crate::config::{self, Flags, OrOff, Workers};
+use crate::{
+    config::{self, Flags, OrOff, Workers},
+    logging::{LogOrder, MAX_TIME_MS, check_filter},
+};
 
 const ENVIRONMENT: &str = "\
 Flags win over the environment, that over the file, and that over the defaults.
 Environment: ROOMD_LISTEN (or PORT: all addresses, that port), ROOMD_WORKERS, REDIS_URL (or REDIS_HOST and REDIS_PORT),
-ROOMD_ADMIN, ROOMD_ADMIN_TOKEN, ROOMD_CONTROL, ROOMD_HOST, and ROOMD_LOG (or RUST_LOG): what is logged, for example info,roomd_worker=debug
+ROOMD_ADMIN, ROOMD_ADMIN_TOKEN, ROOMD_CONTROL, ROOMD_HOST, ROOMD_LOG_FORMAT (auto, text or json), and ROOMD_LOG (or RUST_LOG):
+what is logged, for example info,roomd_worker=debug
 
 Signals: TERM and INT stop gracefully, a second one at once. HUP and USR2 reload.
 Exit codes: 0 done, 1 failed at run time, 2 bad usage, 78 bad configuration.";
@@ -95,6 +99,13 @@ pub enum Asked {
         place: Flags,
         /// For how long.
         timeout: Duration,
+    },
+    /// Show or change what is logged.
+    Log {
+        /// Where the control socket is.
+        place: Flags,
+        /// What is asked for.
+        order: LogOrder,
     },
     /// Publish an order to clients.
     Order {
@@ -210,6 +221,23 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Show what is logged, or change it in the supervisor and all workers
+    Log {
+        /// Directives such as debug, or info,roomd_worker=debug; without one: show
+        #[arg(value_name = "FILTER", value_parser = log_filter)]
+        filter: Option<String>,
+        /// Go back by itself after this time
+        #[arg(long = "for", value_name = "DURATION", value_parser = log_time, requires = "filter")]
+        time: Option<Duration>,
+        /// Only this slot's worker
+        #[arg(long, value_name = "SLOT", value_parser = slot)]
+        worker: Option<u16>,
+        /// Back to what the configuration says
+        #[arg(long, conflicts_with = "filter")]
+        reset: bool,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Emit an event to clients, of every host and every server on the same bus
     Emit(EmitArguments),
     /// Make sockets join or leave rooms, or disconnect them, of every host and every server on the same bus
@@ -280,6 +308,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, Fai
         Some(Command::Stop { place }) => Asked::Stop(place.flags()),
         Some(Command::Kill { slot, signal, place }) => Asked::Kill { place: place.flags(), slot, signal },
         Some(Command::Wait { timeout, place }) => Asked::Wait { place: place.flags(), timeout },
+        Some(Command::Log { filter, time, worker, reset, place }) => {
+            let for_ms = time.map(|time| time.as_millis() as u64);
+            Asked::Log { place: place.flags(), order: LogOrder { filter, for_ms, slot: worker, reset } }
+        }
         Some(Command::Emit(emit)) => ordered(emit.order()?),
         Some(Command::Sockets(sockets)) => ordered(sockets.order()?),
         Some(Command::Worker) => Asked::Worker,
@@ -332,6 +364,16 @@ fn top_interval(text: &str) -> Result<Duration, String> {
     let interval = duration(text)?;
     let fits = (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&interval);
     fits.then_some(interval).ok_or_else(|| "give a duration from 100ms to 1h".into())
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    check_filter(text).map(|()| text.to_owned())
+}
+
+fn log_time(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    let bounds = Duration::from_secs(1)..=Duration::from_millis(MAX_TIME_MS);
+    if bounds.contains(&time) { Ok(time) } else { Err("give a time from 1s to 7d".into()) }
 }
 
 fn number_of_workers(text: &str) -> Result<u16, String> {

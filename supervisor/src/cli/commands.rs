@@ -13,8 +13,9 @@ use super::{failure::Failure, order::Order, patience, table::table};
 use crate::{
     application::AppShape,
     command::{Drained, Killed, Published, Reloaded, Scaled, Undrained},
-    config::{Flags, Sources},
+    config::{Flags, Sources, TOKEN_VARIABLE},
     control::{Ask, Client, ClientError},
+    logging::{LogOrder, LogStatus},
     status::{ClusterState, Status},
     top,
 };
@@ -24,10 +25,14 @@ const WAIT_STEP: Duration = Duration::from_millis(50);
 
 /// Shows every problem of the file.
 pub fn check(sources: Sources) -> Result<(), Failure> {
-    sources.check()?;
+    let config = sources.check()?;
     match sources.file() {
-        Some(file) => show(&format!("{}: no problems", file.display())),
-        None => show("there is no cluster.toml here: the built-in defaults are used"),
+        Some(file) => show(&format!("{}: no problems", file.display()))?,
+        None => show("there is no cluster.toml here: the built-in defaults are used")?,
+    }
+    match config.admin_nobody_may_use() {
+        Some(note) if sources.environment.get(TOKEN_VARIABLE).is_none() => show(&format!("note: {note}")),
+        _ => Ok(()),
     }
 }
 
@@ -98,6 +103,33 @@ pub async fn kill(place: Flags, slot: u16, signal: Signal) -> Result<(), Failure
     let done: Killed = connect(place).await?.ask(Ask::Kill { slot, signal: name.into() }).await?;
     print(&format!("sent {name} to process {} of slot {slot}", done.pid));
     Ok(())
+}
+
+/// Shows or changes what is logged.
+pub async fn log(place: Flags, order: LogOrder) -> Result<(), Failure> {
+    let changes = order.filter.is_some() || order.reset;
+    let status: LogStatus = connect(place).await?.ask(Ask::Log(order)).await?;
+    let text = in_words(&status);
+    if changes {
+        print(&text);
+        return Ok(());
+    }
+    show(&text)
+}
+
+fn in_words(status: &LogStatus) -> String {
+    let left = |ends_in: Option<f64>| {
+        let left = |seconds: f64| crate::config::show_duration(Duration::from_secs(seconds.ceil() as u64));
+        ends_in.map_or(String::new(), |seconds| format!(" (for {} more)", left(seconds)))
+    };
+    let mut text = format!("{}{}", status.filter, left(status.ends_in_s));
+    if status.filter != status.configured {
+        text.push_str(&format!("\nconfigured: {}", status.configured));
+    }
+    for slot in &status.slots {
+        text.push_str(&format!("\nslot {}: {}{}", slot.slot, slot.filter, left(slot.ends_in_s)));
+    }
+    text
 }
 
 /// Publishes an order to clients.

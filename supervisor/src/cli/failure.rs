@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::{config::Problems, control::ClientError};
+use crate::{config::Problems, control::ClientError, logging};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -52,6 +52,9 @@ impl Failure {
 /// Standard error may be closed: there is nobody left to tell then.
 fn say(text: &str) {
     use std::io::Write as _;
+    if logging::say(tracing::Level::ERROR, text) {
+        return;
+    }
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 

@@ -11,6 +11,7 @@ use super::{
     cors::Cors,
     deflate::Deflate,
     http_options::HttpOptions,
+    log::Log,
     problem::Problem,
     section::{Section, wrong_in_table},
     token::Token,
@@ -27,6 +28,8 @@ pub struct File {
     pub admin: Admin,
     /// `[redis] url`
     pub redis_url: Option<Spanned<String>>,
+    /// `[log]`
+    pub log: Log,
     /// `[socketio]`
     pub socketio: SocketIo,
     /// `[app]`
@@ -127,6 +130,10 @@ impl File {
         };
         section.finish(problems);
 
+        let mut section = top.table("log", problems);
+        let log = Log::take(&mut section, problems);
+        section.finish(problems);
+
         let redis = top.place("redis");
         let mut section = top.table("redis", problems);
         let redis_url = section.take("url", problems);
@@ -158,7 +165,7 @@ impl File {
 
         let app = application(&mut top, app, problems);
         top.finish(problems);
-        File { cluster, admin, redis_url, socketio, app }
+        File { cluster, admin, log, redis_url, socketio, app }
     }
 }
 

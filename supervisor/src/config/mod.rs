@@ -13,6 +13,7 @@ mod cors;
 mod deflate;
 mod file;
 mod http_options;
+mod log;
 mod problem;
 mod redis_url;
 mod section;
@@ -26,6 +27,7 @@ mod units;
 mod validate;
 mod values;
 
+pub use log::{LogConfig, LogFormat};
 pub use problem::{Problems, nearest};
 pub use redis_url::{check as check_redis_url, redact as redact_redis_url};
 pub use sources::{DEFAULT_FILE, Environment, Flags, Sources, TOKEN_VARIABLE};

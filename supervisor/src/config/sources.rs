@@ -18,6 +18,7 @@ use crate::application::AppShape;
 use super::{
     control_path,
     file::File,
+    log::LogFormat,
     problem::{Problem, Problems},
     redis_url,
     token::Token,
@@ -90,6 +91,8 @@ pub struct Overrides {
     pub admin_token: Option<Token>,
     /// It has no flag: each host's own is its orchestrator's to say, as `ROOMD_HOST`.
     pub host: Option<u16>,
+    pub log_filter: Option<String>,
+    pub log_format: Option<Named<LogFormat>>,
 }
 
 impl Environment {
@@ -142,12 +145,12 @@ impl Sources {
     }
 
     /// Checks the file alone, so that nothing in it is covered by a flag or a variable.
-    pub fn check(&self) -> Result<(), Problems> {
+    pub fn check(&self) -> Result<Config, Problems> {
         let places = ["RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR", "TMPDIR"];
         let environment =
             places.into_iter().filter_map(|name| Some((name, self.environment.get(name)?.clone()))).collect();
         let flags = Flags { config: self.flags.config.clone(), ..Flags::default() };
-        Sources { flags, environment, folder: self.folder.clone(), app: self.app }.load().map(drop)
+        Sources { flags, environment, folder: self.folder.clone(), app: self.app }.load()
     }
 
     /// Where `up` with the same flags, environment and file puts the control socket. What else is wrong does not matter here: a
@@ -234,6 +237,9 @@ impl Overrides {
             }),
             admin_token: admin_token(environment, problems),
             host: host(environment, problems),
+            // Looked at when the log was started.
+            log_filter: ["ROOMD_LOG", "RUST_LOG"].into_iter().find_map(|name| environment.text(name)),
+            log_format: variable(environment, "ROOMD_LOG_FORMAT", problems),
         }
     }
 }

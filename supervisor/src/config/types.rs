@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::token::Token;
+use super::{log::LogConfig, token::Token};
 use roomd_balancer::{BalancerConfig, ListenAddress};
 use roomd_wire::{BusConfig, Network, OrphanConfig, SocketIoConfig, WorkerConfig, WorkerId};
 
@@ -52,6 +52,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// What admin clients show before they may order something.
     pub admin_token: Option<Token>,
+    /// What is logged, and how.
+    pub log: LogConfig,
     /// Which bus.
     pub bus: BusConfig,
     /// The Socket.IO server's options.
@@ -87,11 +89,23 @@ impl Config {
             trusted_proxies: Vec::new(),
             admin: Some(Config::DEFAULT_ADMIN),
             admin_token: None,
+            log: LogConfig::default(),
             bus: BusConfig::Embedded,
             socketio: SocketIoConfig::default(),
             host: 0,
             app: serde_json::Value::Object(serde_json::Map::new()),
         }
+    }
+
+    /// What is to be said of an admin listener that nobody may use.
+    pub fn admin_nobody_may_use(&self) -> Option<String> {
+        let address = self.admin.filter(|address| !address.ip().to_canonical().is_loopback())?;
+        self.admin_token.is_none().then(|| {
+            format!(
+                "the admin listener {address} is not on loopback and [admin] has no token: it answers /healthz and /readyz alone; \
+                 set `token_file`, `token` or ROOMD_ADMIN_TOKEN for /metrics, /status and orders"
+            )
+        })
     }
 
     /// What the balancer goes by.

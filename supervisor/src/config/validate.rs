@@ -57,7 +57,7 @@ pub fn validate(
     folders: &Folders<'_>,
     problems: &mut Vec<Problem>,
 ) -> Config {
-    let File { cluster, admin: admin_table, redis_url, socketio, app } = File::parse(text, app, problems);
+    let File { cluster, admin: admin_table, log, redis_url, socketio, app } = File::parse(text, app, problems);
     let mut check = Check { problems, folders };
 
     let workers = over.workers.map(|named| named.value).or(cluster.workers.as_ref().map(|it| *it.get_ref()));
@@ -71,6 +71,7 @@ pub fn validate(
     config.admin_token = check.admin_token(over.admin_token, admin_table);
     check.listeners_differ(&listen, &admin, &config.control);
 
+    config.log = log.check(over.log_filter, over.log_format, check.problems);
     check.cluster(cluster, &mut config);
     config.host = over.host.unwrap_or(config.host);
     config.bus = check.bus(over.redis, redis_url);

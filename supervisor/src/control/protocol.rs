@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::emit::{Kind, MAX_ORDER_BYTES};
+use crate::{
+    emit::{Kind, MAX_ORDER_BYTES},
+    logging::LogOrder,
+};
 
 /// Version of the lines below. Both sides name theirs in each line; fields that are added do not raise it.
 pub const VERSION: u16 = 1;
@@ -52,6 +55,8 @@ pub enum Ask {
         /// The signal's name or number: `KILL`, `SIGKILL`, `9`.
         signal: String,
     },
+    /// Tell or change what is logged.
+    Log(LogOrder),
     /// Publish an order to clients.
     Publish {
         /// What is ordered.
@@ -59,6 +64,27 @@ pub enum Ask {
         /// The order itself, a JSON object: as text, so that the admin listener and this socket read the same.
         body: String,
     },
+}
+
+impl Ask {
+    /// What it changes: the command's name, and in a few words what of it; none for what only asks. Whoever adds a command decides
+    /// here whether it is audited.
+    pub fn changes(&self) -> Option<(&'static str, String)> {
+        match self {
+            Ask::Status => None,
+            Ask::Log(LogOrder { filter: None, reset: false, .. }) => None,
+            Ask::Reload { parallel } => {
+                Some(("reload", parallel.map_or(String::new(), |slots| format!("{slots} at a time"))))
+            }
+            Ask::Drain { slot, .. } => Some(("drain", format!("slot {slot}"))),
+            Ask::Undrain { slot } => Some(("undrain", format!("slot {slot}"))),
+            Ask::Scale { workers } => Some(("scale", format!("to {workers} workers"))),
+            Ask::Stop => Some(("stop", String::new())),
+            Ask::Kill { slot, signal } => Some(("kill", format!("slot {slot}, signal {signal}"))),
+            Ask::Log(order) => Some(("log", order.to_string())),
+            Ask::Publish { order, body } => Some((order.command(), format!("{} bytes", body.len()))),
+        }
+    }
 }
 
 /// A request line.

@@ -17,9 +17,11 @@ use super::{
     socket::ControlSocket,
 };
 use crate::{
+    audit::{self, Asker, Audit},
     cli::parse_signal,
     command::{CommandError, Commands},
     emit,
+    logging::check_filter,
     places::Places,
 };
 
@@ -28,6 +30,9 @@ pub(super) const MAX_CONNECTIONS: usize = 32;
 
 /// How long a connection may be without a request.
 const IDLE: Duration = Duration::from_secs(30);
+
+/// How long a request is read that is refused whatever it says.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// How long a client may take to read its answer.
 const WRITE: Duration = Duration::from_secs(10);
@@ -68,15 +73,16 @@ pub async fn serve(mut socket: ControlSocket, commands: Commands) -> io::Result<
 }
 
 async fn connection(stream: UnixStream, commands: Commands, places: &Places) -> io::Result<()> {
-    let peer = stream.peer_cred()?.uid();
+    let credentials = stream.peer_cred()?;
+    let (peer, asker) = (credentials.uid(), Asker::of_control(&credentials));
     let mut stream = BufReader::new(stream);
     if peer != Uid::effective().as_raw() && peer != 0 {
-        tracing::warn!(uid = peer, "refused a control connection of another user");
-        return send(
-            &mut stream,
-            refusal("forbidden", "the cluster belongs to another user: run this as that user, or as root"),
-        )
-        .await;
+        audit::refused("control", format_args!("uid {peer}"), "connect", "the cluster belongs to another user");
+        let words = "the cluster belongs to another user: run this as that user, or as root";
+        send(&mut stream, refusal("forbidden", words)).await?;
+        // Closed with the request unread, it would take the answer back.
+        let _ = timeout(LINGER, (&mut stream).take(MAX_REQUEST_BYTES as u64).read_until(b'\n', &mut Vec::new())).await;
+        return Ok(());
     }
     let mut line = Vec::new();
     loop {
@@ -99,7 +105,7 @@ async fn connection(stream: UnixStream, commands: Commands, places: &Places) -> 
         let (outcome, stops) = match parse(&line) {
             Ok(ask) => {
                 let stops = ask == Ask::Stop;
-                (carry_out(ask, &commands).await, stops)
+                (audited(ask, &commands, &asker).await, stops)
             }
             Err(refused) => (refused, false),
         };
@@ -128,6 +134,18 @@ fn parse(line: &[u8]) -> Result<Ask, Outcome> {
         .map_err(|error| refusal("bad_request", &format!("no request: {error}")))
 }
 
+/// Carries out, and logs who asked if it changes something.
+async fn audited(ask: Ask, commands: &Commands, asker: &Asker) -> Outcome {
+    let Some((command, detail)) = ask.changes() else { return carry_out(ask, commands).await };
+    let audit = Audit::begin(asker.clone(), command, detail);
+    let outcome = carry_out(ask, commands).await;
+    match &outcome {
+        Outcome::Ok(_) => audit.done(),
+        Outcome::Error(refusal) => audit.failed(&refusal.message),
+    }
+    outcome
+}
+
 async fn carry_out(ask: Ask, commands: &Commands) -> Outcome {
     match ask {
         Ask::Status => outcome(commands.status().await),
@@ -143,6 +161,10 @@ async fn carry_out(ask: Ask, commands: &Commands) -> Outcome {
         Ask::Kill { slot, signal } => match parse_signal(&signal) {
             Ok(signal) => outcome(commands.kill(Slot(slot), signal).await),
             Err(message) => refusal("bad_request", &message),
+        },
+        Ask::Log(order) => match order.filter.as_deref().map_or(Ok(()), check_filter) {
+            Ok(()) => outcome(commands.log(order).await),
+            Err(reason) => refusal("bad_request", &format!("the filter cannot be that: {reason}")),
         },
         Ask::Publish { order, body } => match emit::read(order, &body) {
             Ok(publication) => outcome(commands.publish(publication).await),

@@ -15,6 +15,7 @@ use super::{protocol::MAX_REQUEST_BYTES, socket::SocketError, *};
 use crate::{
     command::{Command, CommandError, Commands, Killed, Published, Reloaded, Scaled, Undrained},
     emit::{Kind, MAX_ORDER_BYTES},
+    logging::{Filters, LogOrder, LogStatus},
     status::{Status, sample},
 };
 
@@ -27,6 +28,11 @@ async fn answer(mut commands: tokio::sync::mpsc::Receiver<Command>) {
             Command::Drain { slot, reply, .. } => drop(reply.send(Err(CommandError::LastReady { slot }))),
             Command::Undrain(slot, reply) => drop(reply.send(Ok(Undrained { slot: slot.0 }))),
             Command::Scale(to, reply) => drop(reply.send(Ok(Scaled { from: 2, to }))),
+            Command::Log(order, reply) => {
+                let mut filters = Filters::default();
+                filters.order(&order, std::time::Instant::now());
+                drop(reply.send(Ok(filters.status(std::time::Instant::now()))));
+            }
             Command::Stop(reply) => {
                 drop(reply.send(Ok(())));
                 return;
@@ -69,6 +75,9 @@ async fn every_command_goes_there_and_back() {
         let killed: Killed = client.ask(Ask::Kill { slot: 0, signal: signal.into() }).await.unwrap();
         assert_eq!(killed.pid, 4711);
     }
+    let order = LogOrder { filter: Some("debug".into()), slot: Some(1), ..LogOrder::default() };
+    let log: LogStatus = client.ask(Ask::Log(order)).await.unwrap();
+    assert_eq!((log.filter.as_str(), log.slots[0].filter.as_str()), ("info", "debug"));
     // The largest order, of bytes that take two each in the request line.
     let mut body = "{\"event\":\"x\",\"args\":[\"".to_owned();
     body.push_str(&"\\\\".repeat((MAX_ORDER_BYTES - body.len() - 3) / 2));
@@ -110,6 +119,11 @@ async fn refusals_come_as_sentences() {
             "there is no slot 7: this cluster has the slots 0 to 1",
         ),
         (Ask::Kill { slot: 0, signal: "KIL".into() }, "bad_request", "did you mean KILL?"),
+        (
+            Ask::Log(LogOrder { filter: Some("info,x=loud".into()), ..LogOrder::default() }),
+            "bad_request",
+            "`x=loud` at character 6 has no level",
+        ),
         (Ask::Scale { workers: 0 }, "bad_request", "from 1 to 1024"),
         (Ask::Publish { order: Kind::Disconnect, body: "{}".into() }, "bad_request", "nor is `all` set"),
         (

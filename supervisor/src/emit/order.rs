@@ -39,6 +39,18 @@ pub enum Kind {
     Disconnect,
 }
 
+impl Kind {
+    /// The command that orders it.
+    pub fn command(self) -> &'static str {
+        match self {
+            Kind::Emit => "emit",
+            Kind::Join => "sockets join",
+            Kind::Leave => "sockets leave",
+            Kind::Disconnect => "sockets disconnect",
+        }
+    }
+}
+
 /// A message for the bus.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Publication {

@@ -131,7 +131,9 @@ impl Supervisor {
         self.fleet.set_timing(timing(&config));
         self.balancer.reconfigure(config.for_balancer());
         self.admin_token.set(config.admin_token.clone());
-        std::mem::replace(&mut self.config, config)
+        let before = std::mem::replace(&mut self.config, config);
+        self.configure_log();
+        before
     }
 
     /// Replaces the workers of the slots whose turn it is, or ends what is done.

@@ -8,6 +8,7 @@ mod bus;
 mod change;
 mod drain;
 mod figures;
+mod log;
 mod recycle;
 mod report;
 mod service;
@@ -30,6 +31,7 @@ use tokio::{
 
 use crate::{
     Cluster, Load,
+    audit::{Asker, Audit},
     command::{Command, CommandError, Killed},
     config::{Config, SharedToken},
     hub::{Hub, HubEvent, HubEvents, HubHandle},
@@ -145,7 +147,7 @@ pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
         if supervisor.state == ClusterState::Stopping && supervisor.fleet.has_ended() {
             break;
         }
-        let due = supervisor.fleet.poll_timeout().into_iter().chain(supervisor.service.poll_timeout()).min();
+        let due = supervisor.fleet.poll_timeout().into_iter().chain(supervisor.service.poll_timeout()).chain(log::due()).min();
         tokio::select! {
             Some((id, event)) = from_workers.recv() => supervisor.worker_event(id, event),
             Some(command) = commands.recv() => supervisor.command(command),
@@ -298,14 +300,25 @@ impl Supervisor {
                 tracing::warn!("a second signal: ending all workers at once");
                 self.fleet.kill_all(Instant::now());
             }
-            Received::Stop => self.stop(),
+            Received::Stop => {
+                Audit::begin(Asker::Signal, "stop", String::new()).done();
+                self.stop();
+            }
             Received::Reload => {
                 // The log hears the outcome, whoever asked.
-                let (reply, _nobody) = tokio::sync::oneshot::channel();
+                let (reply, answer) = tokio::sync::oneshot::channel();
+                let audit = Audit::begin(Asker::Signal, "reload", String::new());
                 self.reload(1, reply);
                 if !matches!(self.under_way, Some(UnderWay::Reload { .. })) {
                     self.service.reload_refused();
                 }
+                spawn_local(async move {
+                    match answer.await {
+                        Ok(Ok(_)) => audit.done(),
+                        Ok(Err(error)) => audit.failed(error),
+                        Err(_ended) => {}
+                    }
+                });
             }
             Received::ChildEnded => self.reap(),
         }
@@ -329,6 +342,7 @@ impl Supervisor {
                 self.stop();
                 drop(reply.send(Ok(())));
             }
+            Command::Log(order, reply) => drop(reply.send(self.order_log(&order))),
             Command::Kill { slot, signal, reply } => drop(reply.send(self.kill(slot, signal))),
             Command::Publish(what, reply) => {
                 tracing::debug!(channel = what.channel, bytes = what.payload.len(), "publishing an order to clients");

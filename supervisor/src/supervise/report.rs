@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::{
+    audit, logging,
     slot::{Run, Slot as SlotState},
     status::{BalancerStatus, ProcessFigures, Status, SupervisorStatus, WorkerStatus},
 };
@@ -34,6 +35,8 @@ impl Supervisor {
                 process,
                 lag,
                 loop_lag,
+                log_lines_suppressed: logging::suppressed(),
+                refused_operators: audit::refusals(),
             },
             workers,
             bus: self.bus.status(now),

@@ -29,7 +29,9 @@ struct State {
     waiting: Vec<u8>,
     /// The thread is about to write what it took.
     writing: bool,
+    /// Lost and not yet told.
     lost: u64,
+    all_lost: u64,
 }
 
 impl LogWriter {
@@ -49,11 +51,18 @@ impl LogWriter {
     pub fn push(&self, lines: &[u8]) {
         let mut state = self.0.lock();
         if state.waiting.len() + lines.len() > MAX_WAITING_BYTES {
-            state.lost += lines.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            let lost = lines.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            state.lost += lost;
+            state.all_lost += lost;
         } else {
             state.waiting.extend_from_slice(lines);
             self.0.changed.notify_all();
         }
+    }
+
+    /// How many lines were lost since the start.
+    pub fn lost(&self) -> u64 {
+        self.0.lock().all_lost
     }
 
     /// Waits until all is written, but not longer than this.
