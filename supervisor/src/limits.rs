@@ -13,7 +13,7 @@ pub fn raise_descriptors() -> Option<u64> {
     match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
         Ok(()) => Some(hard),
         Err(error) => {
-            tracing::warn!(%error, soft, hard, "cannot raise the limit on open descriptors");
+            tracing::warn!(%error, limit = soft, hard_limit = hard, "cannot raise the limit on open descriptors");
             Some(soft)
         }
     }

@@ -88,7 +88,7 @@ impl Process {
     pub fn signal_group(&self, signal: Signal) {
         let sent = named(signal).and_then(|signal| Ok(kill_process_group(self.pid, signal)?));
         if let Err(error) = sent {
-            tracing::debug!(worker.pid = self.id(), %signal, %error, "the signal was not sent");
+            tracing::debug!(pid = self.id(), %signal, %error, "the signal was not sent");
         }
     }
 

@@ -140,7 +140,8 @@ impl Worker {
             output.into_iter().map(|pipe| Output::new(pipe).map(Rc::new)).collect::<io::Result<_>>()?;
         let origin = |stream| Origin { id, pid: process.id(), stream };
         let readers = output.iter().zip(["stdout", "stderr"]);
-        let readers = readers.map(|(output, stream)| spawn_local(output.clone().read(origin(stream), last_words.clone())));
+        let readers =
+            readers.map(|(output, stream)| spawn_local(output.clone().read(origin(stream), last_words.clone())));
         let reader = spawn_local(read_link(id, link.clone(), balancer.clone(), events.clone()));
         let readers: Vec<_> = readers.chain([reader]).collect();
         spawn_local(await_end(id, process.clone(), readers, events.clone()));

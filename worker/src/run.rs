@@ -372,7 +372,7 @@ fn obey(engine: &Engine, outbox: &Outbox, message: ToWorker, descriptors: Vec<Ow
         (ToWorker::Relay { .. }, None) => {}
         (ToWorker::LogFilter { filter }, _) => set_log_filter(&filter),
         (ToWorker::Ping { nonce }, _) => outbox.send(ToSupervisor::Pong { nonce }),
-        (message, _) => tracing::warn!(?message, "a message of the supervisor makes no sense here"),
+        (message, _) => tracing::warn!(received = ?message, "a message of the supervisor makes no sense here"),
     }
 }
 
@@ -388,7 +388,7 @@ fn set_log_filter(filter: &str) {
 async fn bus_is_up(bus: &mut watch::Receiver<BusHealth>, within: Duration) {
     if tokio::time::timeout(within, bus.wait_for(|health| health.up)).await.is_err() {
         let reason = &bus.borrow().reason;
-        tracing::debug!(?within, %reason, "the bus is not up yet: clients are served without it until it is");
+        tracing::debug!(?within, error = %reason, "the bus is not up yet: clients are served without it until it is");
     }
 }
 

@@ -63,7 +63,8 @@ impl Guard {
             return None;
         }
         if self.loopback {
-            let words = "name this host by its address or as `localhost`: by other names a page in a browser could read here";
+            let words =
+                "name this host by its address or as `localhost`: by other names a page in a browser could read here";
             return (!names_this_host(request.headers())).then(|| refuse(StatusCode::FORBIDDEN, words));
         }
         if self.token.is_none() {

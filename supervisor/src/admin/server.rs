@@ -22,11 +22,15 @@ use tokio::{
     time::timeout,
 };
 
+<<<<<<< HEAD
 use super::{
     answer, dashboard,
     guard::Guard,
     order,
 };
+=======
+use super::{answer, guard::Guard, order};
+>>>>>>> af66f1c (logs: the same names of fields everywhere, in docs/logs.md, and a test that compares them)
 use crate::{
     audit::{self, Asker, Audit},
     command::Commands,
@@ -307,7 +311,8 @@ mod tests {
     async fn the_endpoints_answer_over_http() {
         let address = running().await;
         let get = async |target: &str| {
-            raw(address, format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes()).await
+            raw(address, format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes())
+                .await
         };
         assert!(get("/healthz").await.starts_with("HTTP/1.1 200 OK\r\n"));
         assert!(get("/readyz").await.starts_with("HTTP/1.1 503 "));
@@ -317,15 +322,19 @@ mod tests {
         assert!(get("/nowhere").await.starts_with("HTTP/1.1 404 "));
         let head = raw(address, b"HEAD /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
         assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
-        let post =
-            raw(address, b"POST /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
+        let post = raw(
+            address,
+            b"POST /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+        )
+        .await;
         assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD"), "{post}");
     }
 
     async fn post(address: SocketAddr, target: &str, headers: &str, body: &str) -> String {
         let length = body.len();
-        let head =
-            format!("POST {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n");
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n"
+        );
         raw(address, format!("{head}content-length: {length}\r\n{headers}\r\n{body}").as_bytes()).await
     }
 
@@ -356,7 +365,8 @@ mod tests {
     async fn a_body_in_chunks_is_bounded_too() {
         let address = running().await;
         let mut request =
-            b"POST /emit HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n".to_vec();
+            b"POST /emit HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n"
+                .to_vec();
         request.extend(b"transfer-encoding: chunked\r\n\r\n");
         request.extend(format!("{:x}\r\n", MAX_ORDER_BYTES + 1).bytes());
         request.resize(request.len() + MAX_ORDER_BYTES + 1, b' ');

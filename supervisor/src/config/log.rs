@@ -86,7 +86,11 @@ impl Log {
             let value = given.get_ref().0;
             u32::try_from(value).ok().filter(|&value| value <= 1_000_000).unwrap_or_else(|| {
                 let message = format!("`{name}` cannot be {value}");
-                problems.push(Problem::at(Some(given.span()), message, "give a number from 1 to 1000000, or 0 for no bound"));
+                problems.push(Problem::at(
+                    Some(given.span()),
+                    message,
+                    "give a number from 1 to 1000000, or 0 for no bound",
+                ));
                 default
             })
         };

@@ -74,7 +74,9 @@ fn the_shipped_file_has_every_key_there_is() {
     let file = File::parse(&everything, AppShape::default(), &mut problems);
     assert_eq!(problems, []);
     // No `..` in the patterns: a new key does not compile before it is asked for here, and so written there.
-    let File { cluster, admin, log, redis_url: Some(_), socketio, app: _ } = file else { panic!("[redis] lacks a key") };
+    let File { cluster, admin, log, redis_url: Some(_), socketio, app: _ } = file else {
+        panic!("[redis] lacks a key")
+    };
     let Admin { listen: Some(_), token: Some(_), token_file: Some(_) } = admin else { panic!("[admin] lacks a key") };
     let Log { format: Some(_), filter: Some(_), lines_per_cause: Some(_), lines_per_worker: Some(_) } = log else {
         panic!("[log] lacks a key")

@@ -20,7 +20,8 @@ pub fn check(filter: &str) -> Result<(), String> {
     let mut at = 0;
     for part in filter.split(',') {
         let word = part.trim();
-        let place = filter[..at].chars().count() + part.chars().take_while(|character| character.is_whitespace()).count() + 1;
+        let place =
+            filter[..at].chars().count() + part.chars().take_while(|character| character.is_whitespace()).count() + 1;
         at += part.len() + 1;
         if let Some(wrong) = wrong(word) {
             return Err(format!("`{word}` at character {place} {wrong}"));
@@ -68,9 +69,21 @@ mod tests {
         ] {
             assert!(check(filter).unwrap_err().contains(meant), "{filter}: {:?}", check(filter));
         }
-        for good in
-            ["info", "INFO", "off", "", "3", "roomd", "roomd_worker", "hyper", "tokio,warn", "my_app", "chat", "a=info", "a::b=trace"]
-        {
+        for good in [
+            "info",
+            "INFO",
+            "off",
+            "",
+            "3",
+            "roomd",
+            "roomd_worker",
+            "hyper",
+            "tokio,warn",
+            "my_app",
+            "chat",
+            "a=info",
+            "a::b=trace",
+        ] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
         assert!(check(&"a,".repeat(MAX_FILTER_BYTES)).unwrap_err().contains("longer"));

@@ -53,7 +53,8 @@ impl Drop for LastLines {
 
 /// Starts logging in the supervisor: without ever waiting for standard error.
 pub fn start_in_background(environment: &Environment) -> Result<LastLines, Problems> {
-    let tell_lost = |lost| tracing::warn!(lost, "lines of this log were lost: standard error was not read");
+    let tell_lost =
+        |lost| tracing::warn!(suppressed = lost, "lines of this log were lost: standard error was not read");
     match LogWriter::start(io::stderr(), tell_lost) {
         Ok(writer) => drop(WRITER.set(writer)),
         Err(error) => drop(writeln!(io::stderr(), "the log is written without a thread of its own: {error}")),

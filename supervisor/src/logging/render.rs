@@ -211,7 +211,8 @@ mod tests {
 
     use super::*;
 
-    const ORIGIN: Origin = Origin { id: WorkerId { slot: Slot(2), generation: Generation(7) }, pid: 99, stream: "stdout" };
+    const ORIGIN: Origin =
+        Origin { id: WorkerId { slot: Slot(2), generation: Generation(7) }, pid: 99, stream: "stdout" };
 
     fn record(message: &str) -> Record {
         let mut record = Record::now(Level::WARN, "roomd_worker::bus", message.into());

@@ -50,7 +50,8 @@ impl Lines {
             let most = if *self.begun.first().unwrap_or(&next) == MARK as u8 { RECORD_BYTES } else { LINE_BYTES };
             let room = most - self.begun.len();
             let end = bytes.iter().take(room).skip(1).position(|&byte| byte == MARK as u8 || byte == b'\n');
-            let end = if next == b'\n' { Some(1) } else { end.map(|end| end + 1 + usize::from(bytes[end + 1] == b'\n')) };
+            let end =
+                if next == b'\n' { Some(1) } else { end.map(|end| end + 1 + usize::from(bytes[end + 1] == b'\n')) };
             let (part, rest) = bytes.split_at(end.unwrap_or(room.min(bytes.len())));
             self.begun.extend_from_slice(part);
             bytes = rest;
@@ -108,7 +109,8 @@ impl ToLog {
     fn write(&mut self, now: Instant, end: bool) {
         for (pace, what) in [(&mut self.printed, "that it printed"), (&mut self.records, "of its log")] {
             if let Some(lines) = pace.due(now, end) {
-                let words = format!("… {lines} lines {what} suppressed: they came faster than `lines_per_worker` of [log]");
+                let words =
+                    format!("… {lines} lines {what} suppressed: they came faster than `lines_per_worker` of [log]");
                 let mut record = Record::now(Level::WARN, "roomd::logging", words);
                 record.fields.insert("suppressed".into(), lines.into());
                 add_line(&mut self.log, &Line::Event(&record), Some(&self.origin));

@@ -73,7 +73,7 @@ impl BusWatch {
         }
         let up_for = if self.up { self.since.elapsed() } else { Duration::ZERO };
         if alone_for(up_for, health, SystemTime::now()) >= ALONE_AFTER && !told.replace(true) {
-            tracing::warn!(worker = %id, reason = %health.reason, "bus down for this worker");
+            tracing::warn!(worker = %id, error = %health.reason, "bus down for this worker");
         }
     }
 

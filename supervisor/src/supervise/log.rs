@@ -45,8 +45,7 @@ impl Supervisor {
 
     /// Changes filters and tells the workers whose filter is another then. One that starts now has it from its environment.
     fn telling_workers<T>(&self, change: impl FnOnce() -> T) -> T {
-        let before: HashMap<_, _> =
-            self.workers.keys().map(|id| (*id, logging::filter_in(id.slot.0))).collect();
+        let before: HashMap<_, _> = self.workers.keys().map(|id| (*id, logging::filter_in(id.slot.0))).collect();
         let result = change();
         for (id, before) in before {
             let filter = logging::filter_in(id.slot.0);

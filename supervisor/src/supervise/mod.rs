@@ -147,7 +147,13 @@ pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
         if supervisor.state == ClusterState::Stopping && supervisor.fleet.has_ended() {
             break;
         }
-        let due = supervisor.fleet.poll_timeout().into_iter().chain(supervisor.service.poll_timeout()).chain(log::due()).min();
+        let due = supervisor
+            .fleet
+            .poll_timeout()
+            .into_iter()
+            .chain(supervisor.service.poll_timeout())
+            .chain(log::due())
+            .min();
         tokio::select! {
             Some((id, event)) = from_workers.recv() => supervisor.worker_event(id, event),
             Some(command) = commands.recv() => supervisor.command(command),

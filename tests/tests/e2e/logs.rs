@@ -225,7 +225,8 @@ fn a_wrong_filter_is_refused_with_the_place_of_the_fault() {
 #[test]
 fn a_reload_brings_the_files_log_into_force() {
     let (cluster, log, _folder) = start(Cluster::build(1).environment("ROOMD_LOG", ""));
-    fs::write(cluster.folder().join("cluster.toml"), "[log]\nfilter = \"info,log_app=debug\"\nformat = \"json\"\n").unwrap();
+    fs::write(cluster.folder().join("cluster.toml"), "[log]\nfilter = \"info,log_app=debug\"\nformat = \"json\"\n")
+        .unwrap();
     cluster.run(&["reload"]);
     assert_eq!(cluster.run(&["log"]), "info,log_app=debug\n");
     get(&cluster, "/debug");
@@ -234,4 +235,79 @@ fn a_reload_brings_the_files_log_into_force() {
         let json = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         json.into_iter().find(|line| line["message"] == "a detail" && line["answer"] == 42)
     });
+}
+
+/// The names of the fields of each `tracing` call in a source.
+fn fields_of(source: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for call in source.split("tracing::").skip(1) {
+        let Some((level, rest)) = call.split_once("!(") else { continue };
+        if !["error", "warn", "info", "debug", "trace", "$level"].contains(&level) {
+            continue;
+        }
+        for argument in arguments(rest) {
+            let name = argument.trim_start_matches(['%', '?']);
+            let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || "_.".contains(c))).unwrap_or(name.len());
+            if argument.starts_with('"') {
+                break;
+            }
+            if !name[..end].is_empty() && !argument.starts_with("target:") {
+                found.push(name[..end].to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// The arguments of a call, up to its closing bracket.
+fn arguments(text: &str) -> Vec<String> {
+    let (mut all, mut depth, mut text_of) = (vec![String::new()], 0, false);
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' if text_of => drop(characters.next()),
+            '"' => text_of = !text_of,
+            '(' | '[' | '{' if !text_of => depth += 1,
+            ')' | ']' | '}' if !text_of && depth == 0 => break,
+            ')' | ']' | '}' if !text_of => depth -= 1,
+            ',' if !text_of && depth == 0 => {
+                all.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        all.last_mut().unwrap().push(character);
+    }
+    all.into_iter().map(|argument| argument.trim().to_owned()).collect()
+}
+
+#[test]
+fn every_field_is_in_the_documents_and_no_other() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut folders: Vec<_> =
+        ["balancer", "supervisor", "wire", "worker"].map(|name| root.join(name).join("src")).into();
+    let mut used = std::collections::BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                used.extend(fields_of(&fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    assert!(used.len() > 30, "{used:?}");
+    let text = fs::read_to_string(root.join("docs/logs.md")).unwrap();
+    let table = text.split_once("## Fields").unwrap().1.split_once("\n## ").unwrap().0;
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" |"));
+    let told: std::collections::BTreeSet<String> =
+        cells.flat_map(|(cell, _)| cell.split(',')).map(|name| name.trim().trim_matches('`').to_owned()).collect();
+    let missing: Vec<_> = used.difference(&told).collect();
+    assert!(missing.is_empty(), "in the program, but not in docs/logs.md: {missing:?}");
+    // Added when a line is written.
+    let made = ["generation", "stream", "spans"].map(String::from).into();
+    let stale: Vec<_> =
+        told.difference(&used).filter(|name| !std::collections::BTreeSet::contains(&made, *name)).collect();
+    assert!(stale.is_empty(), "in docs/logs.md, but not in the program: {stale:?}");
 }

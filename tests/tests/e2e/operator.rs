@@ -154,7 +154,10 @@ fn the_socket_is_never_open_to_others_whatever_the_umask() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("run/control.sock");
     let mut process = Command::new("sh")
-        .args(["-c", "umask 0; exec \"$0\" up --workers 1 --listen 127.0.0.1:0 --admin off --control \"$1\" 2>/dev/null"])
+        .args([
+            "-c",
+            "umask 0; exec \"$0\" up --workers 1 --listen 127.0.0.1:0 --admin off --control \"$1\" 2>/dev/null",
+        ])
         .arg(program("roomd"))
         .arg(&socket)
         .current_dir(folder.path())
@@ -239,12 +242,16 @@ fn check_says_that_nobody_may_use_an_admin_listener_without_a_token() {
     let folder = tempfile::tempdir().unwrap();
     let check = |text: &str| {
         fs::write(folder.path().join("cluster.toml"), text).unwrap();
-        let output = Command::new(program("roomd")).arg("check").current_dir(folder.path()).env_clear().output().unwrap();
+        let output =
+            Command::new(program("roomd")).arg("check").current_dir(folder.path()).env_clear().output().unwrap();
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap()
     };
     let said = check("[admin]\nlisten = \"0.0.0.0:3900\"\n");
-    assert!(said.lines().count() == 2 && said.contains("note: the admin listener 0.0.0.0:3900 is not on loopback"), "{said}");
+    assert!(
+        said.lines().count() == 2 && said.contains("note: the admin listener 0.0.0.0:3900 is not on loopback"),
+        "{said}"
+    );
     assert_eq!(check(&format!("[admin]\nlisten = \"0.0.0.0:3900\"\ntoken = \"{TOKEN}\"\n")).lines().count(), 1);
     assert_eq!(check("").lines().count(), 1);
 }

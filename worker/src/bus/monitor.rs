@@ -80,7 +80,7 @@ impl BusHandler for Log {
     fn health_changed(&self, health: &BusHealth) {
         match health.up {
             true => tracing::info!(bus = self.bus, latency_ms = health.latency_ms, "bus up"),
-            false => tracing::warn!(bus = self.bus, reason = %health.reason, "bus down"),
+            false => tracing::warn!(bus = self.bus, error = %health.reason, "bus down"),
         }
     }
 }
@@ -174,7 +174,7 @@ async fn look(bus: &dyn Bus, redis: Option<Rc<RedisBus>>, told: watch::Sender<Bu
                 if let Ok(Err(refused)) = &answer
                     && !std::mem::replace(&mut refusal_told, true)
                 {
-                    tracing::info!(reason = %refused, "redis does not tell of itself (INFO): its own figures are left out");
+                    tracing::info!(error = %refused, "redis does not tell of itself (INFO): its own figures are left out");
                 }
                 told.send_modify(|figures| figures.redis = answer.ok().and_then(Result::ok));
             }

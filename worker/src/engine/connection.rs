@@ -252,7 +252,7 @@ impl Drop for Open {
             self.engine.0.outbox.send(ToSupervisor::Closed { id: self.id });
         }
         if std::thread::panicking() {
-            tracing::error!(id = self.id.0, "the task of a connection ended in a panic");
+            tracing::error!(connection = self.id.0, "the task of a connection ended in a panic");
         }
     }
 }

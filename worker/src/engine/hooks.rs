@@ -340,7 +340,7 @@ impl Rate {
         if self.since.get().is_none_or(|since| now.saturating_duration_since(since) >= Duration::from_secs(1)) {
             let untold = self.untold.replace(0);
             if untold > 0 {
-                tracing::warn!(untold, "more requests were refused than the application was told of");
+                tracing::warn!(count = untold, "more requests were refused than the application was told of");
             }
             self.since.set(Some(now));
             self.told.set(0);

@@ -421,7 +421,7 @@ impl Engine {
             Sent::Dropped => {}
             Sent::Overflow => {
                 add(&self.0.counters.slow_clients, 1);
-                tracing::debug!(?key, "a client read too slowly and is closed");
+                tracing::debug!(session = ?key, "a client read too slowly and is closed");
                 let mut actions = std::mem::take(&mut state.actions);
                 self.settle(state, key, &mut actions);
                 state.actions = actions;

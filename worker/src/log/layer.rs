@@ -124,7 +124,8 @@ pub fn write_record(record: Record) {
     let line = format!("{MARK}{}\n", record.to_json());
     let mut output = std::io::stderr().lock();
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let writable = poll(&mut [PollFd::new(&std::io::stderr(), PollFlags::OUT)], Some(&now)).is_ok_and(|ready| ready > 0);
+    let writable =
+        poll(&mut [PollFd::new(&std::io::stderr(), PollFlags::OUT)], Some(&now)).is_ok_and(|ready| ready > 0);
     if !writable || output.write_all(line.as_bytes()).is_err() {
         LOST.fetch_add(1, Relaxed);
     }
@@ -187,8 +188,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ToSink {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let Some(state) = STATE.get() else { return };
         let normal = event.normalized_metadata();
-        let (level, target) =
-            normal.as_ref().map_or((*event.metadata().level(), event.metadata().target()), |it| (*it.level(), it.target()));
+        let (level, target) = normal
+            .as_ref()
+            .map_or((*event.metadata().level(), event.metadata().target()), |it| (*it.level(), it.target()));
         if !state.admits(event, level, target) {
             return;
         }

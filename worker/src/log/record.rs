@@ -75,7 +75,8 @@ impl Record {
             Some(Value::String(text)) => Some(text),
             _ => None,
         };
-        let (timestamp, level, target, message) = (text("timestamp")?, text("level")?, text("target")?, text("message")?);
+        let (timestamp, level, target, message) =
+            (text("timestamp")?, text("level")?, text("target")?, text("message")?);
         let in_time = |byte: u8| byte.is_ascii_digit() || b"-:.TZ".contains(&byte);
         if !timestamp.ends_with('Z') || timestamp.len() > 32 || !timestamp.bytes().all(in_time) {
             return None;
@@ -195,12 +196,22 @@ mod tests {
         record.fields.insert("error".into(), "a\u{0}b".into());
         let json = record.to_json();
         assert!(!json.contains(['\n', '\u{1b}', '\u{0}']), "{json}");
-        assert!(json.starts_with("{\"timestamp\":\"2") && json.contains("Z\",\"level\":\"WARN\",\"target\":\"roomd::x\""));
+        assert!(
+            json.starts_with("{\"timestamp\":\"2") && json.contains("Z\",\"level\":\"WARN\",\"target\":\"roomd::x\"")
+        );
         assert_eq!(Record::from_json(&json).unwrap(), record);
         let nested = json.replace(r#""pid":7"#, r#""pid":{"a":[1]}"#);
         assert_eq!(Record::from_json(&nested).unwrap().fields["pid"], r#"{"a":[1]}"#);
         let forged = json.replacen("\"timestamp\":\"2", "\"timestamp\":\"x", 1);
-        for no in [&forged[..], "", "{}", "[1]", "null", r#"{"timestamp":1,"level":"WARN","target":"","message":""}"#, &json[1..]] {
+        for no in [
+            &forged[..],
+            "",
+            "{}",
+            "[1]",
+            "null",
+            r#"{"timestamp":1,"level":"WARN","target":"","message":""}"#,
+            &json[1..],
+        ] {
             assert_eq!(Record::from_json(no), None, "{no}");
         }
     }

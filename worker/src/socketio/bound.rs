@@ -30,7 +30,7 @@ impl Bound {
     pub(super) fn enter(self: &Rc<Self>, bytes: usize) -> Option<Place> {
         if self.now.get() >= self.most || self.bytes.get() + bytes > self.most_bytes {
             if !self.told.replace(true) {
-                tracing::warn!(most = self.most, most_bytes = self.most_bytes, "too many {} at once", self.what);
+                tracing::warn!(limit = self.most, limit_bytes = self.most_bytes, "too many {} at once", self.what);
             }
             return None;
         }

@@ -37,7 +37,7 @@ impl Failures {
     /// A handler returned an error.
     pub(super) fn note_error(&self, what: &str, error: &str) {
         self.count_error();
-        tracing::error!(what, error, "a handler failed");
+        tracing::error!(handler = what, error, "a handler failed");
     }
 
     fn count_error(&self) {
@@ -49,7 +49,7 @@ impl Failures {
         let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         let handler = running::take_panicked();
         let what = handler.as_deref().unwrap_or(what);
-        tracing::error!(what, panic = text.unwrap_or("without words"), "a handler ended in a panic");
+        tracing::error!(handler = what, panic = text.unwrap_or("without words"), "a handler ended in a panic");
     }
 }
 

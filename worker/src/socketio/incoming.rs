@@ -95,7 +95,7 @@ impl Io {
                         event,
                         namespace,
                         error,
-                        so_far = bad.get(),
+                        count = bad.get(),
                         "an event came that its handler does not take"
                     );
                 }
@@ -118,7 +118,7 @@ impl Io {
 
     /// What came is no packet.
     fn unreadable(&self, session: SessionKey, violation: &Violation) {
-        tracing::debug!(%violation, "a client sent what is no packet");
+        tracing::debug!(error = %violation, "a client sent what is no packet");
         self.with_membership(session, |membership, out| membership.close(Cause::Unreadable, out));
     }
 }

@@ -158,7 +158,7 @@ impl BusHandler for Io {
 
     fn health_changed(&self, health: &BusHealth) {
         // The supervisor hears of it, and says it once for all workers.
-        tracing::debug!(up = health.up, reason = %health.reason, "the bus has changed");
+        tracing::debug!(up = health.up, error = %health.reason, "the bus has changed");
     }
 
     fn resubscribe(&self) {

@@ -145,7 +145,7 @@ impl Inner {
         for (name, handlers) in declared {
             let nsp = Nsp::new(&name, uid.clone(), Some(handlers.into()), false);
             if namespaces.insert(&nsp).is_err() {
-                tracing::error!(name, "the application declares more namespaces than can be");
+                tracing::error!(namespace = name, "the application declares more namespaces than can be");
             }
         }
         Inner {

@@ -1,6 +1,9 @@
 //! `[log]`.
 
-use super::{load, problems, sources, super::{LogConfig, LogFormat}};
+use super::{
+    super::{LogConfig, LogFormat},
+    load, problems, sources,
+};
 
 #[test]
 fn the_log_is_as_the_file_says_and_the_environment_wins() {
@@ -32,5 +35,8 @@ fn what_is_wrong_with_it_is_shown_at_its_place() {
         assert!(shown.contains(words), "{words}\n{shown}");
     }
     let error = sources(super::folder("").path(), &[("ROOMD_LOG_FORMAT", "jsn")]).load().unwrap_err().to_string();
-    assert!(error.contains("ROOMD_LOG_FORMAT cannot be \"jsn\"") && error.contains("did you mean \"json\"?"), "{error}");
+    assert!(
+        error.contains("ROOMD_LOG_FORMAT cannot be \"jsn\"") && error.contains("did you mean \"json\"?"),
+        "{error}"
+    );
 }

@@ -179,7 +179,7 @@ impl Session<'_> {
                     self.inner.common.count(|counters| counters.dropped += 1);
                 }
                 if !self.refusal_told.replace(true) {
-                    tracing::warn!(reason = %error, "redis refuses messages: they are dropped and counted");
+                    tracing::warn!(%error, "redis refuses messages: they are dropped and counted");
                 }
                 self.inner.update_health(|health, _| health.handle_error(format!("failed to {error}")));
             }
