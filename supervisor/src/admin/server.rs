@@ -22,15 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-<<<<<<< HEAD
-use super::{
-    answer, dashboard,
-    guard::Guard,
-    order,
-};
-=======
-use super::{answer, guard::Guard, order};
->>>>>>> af66f1c (logs: the same names of fields everywhere, in docs/logs.md, and a test that compares them)
+use super::{answer, dashboard, guard::Guard, order};
 use crate::{
     audit::{self, Asker, Audit},
     command::Commands,
