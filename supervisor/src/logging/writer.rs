@@ -30,8 +30,8 @@ struct State {
     /// The thread is about to write what it took.
     writing: bool,
     /// Lost and not yet told.
+    untold: u64,
     lost: u64,
-    all_lost: u64,
 }
 
 impl LogWriter {
@@ -52,8 +52,8 @@ impl LogWriter {
         let mut state = self.0.lock();
         if state.waiting.len() + lines.len() > MAX_WAITING_BYTES {
             let lost = lines.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            state.untold += lost;
             state.lost += lost;
-            state.all_lost += lost;
         } else {
             state.waiting.extend_from_slice(lines);
             self.0.changed.notify_all();
@@ -62,7 +62,7 @@ impl LogWriter {
 
     /// How many lines were lost since the start.
     pub fn lost(&self) -> u64 {
-        self.0.lock().all_lost
+        self.0.lock().lost
     }
 
     /// Waits until all is written, but not longer than this.
@@ -97,7 +97,7 @@ impl Shared {
         }
         state.writing = true;
         std::mem::swap(&mut state.waiting, lines);
-        std::mem::take(&mut state.lost)
+        std::mem::take(&mut state.untold)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
