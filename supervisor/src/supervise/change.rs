@@ -260,7 +260,7 @@ impl Supervisor {
             }
             UnderWay::Recycle { .. } => failed("the worker that grew too large stays".into()),
         };
-        tracing::error!(worker.slot = %slot, worker.generation = %generation, replaced, left, %error, "a change was stopped");
+        tracing::error!(%slot, %generation, replaced, left, %error, "a change was stopped");
     }
 
     /// What a new worker that did not last has to say of it: the death was reported before the outcome was told.

@@ -16,10 +16,9 @@ pub(super) fn due() -> Option<Instant> {
 }
 
 impl Supervisor {
-    /// It is time for something.
-    pub(super) fn tick(&mut self) {
+    /// It is time for a filter to end, perhaps.
+    pub(super) fn tick_log(&mut self) {
         let now = Instant::now();
-        self.fleet.tick(now);
         let ended = self.telling_workers(|| logging::change_filters(|filters| filters.tick(now)));
         if ended {
             tracing::info!(filter = logging::filter(), "the log's filter is as before again");

@@ -163,7 +163,10 @@ pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
             Some(ended) = accepting.join_next(), if supervisor.state != ClusterState::Stopping => {
                 tracing::error!(?ended, "a listener has ended by itself");
             }
-            () = sleep_until(due) => supervisor.tick(),
+            () = sleep_until(due) => {
+                supervisor.tick();
+                supervisor.tick_log();
+            }
         }
     }
     for id in supervisor.workers.keys() {
