@@ -42,6 +42,9 @@ pub struct SlotStatus {
     pub slot: Slot,
     /// How often its worker was started again after it died, by cause.
     pub restarts_by_cause: BTreeMap<DeathCause, u64>,
+    /// How often it was replaced for its memory.
+    #[serde(default)]
+    pub recycled: u64,
     /// What they counted.
     pub counters: WorkerCounters,
     /// What they timed.
@@ -534,6 +537,7 @@ fn sample_slot(slot: u16, crashes: u64) -> SlotStatus {
     SlotStatus {
         slot: Slot(slot),
         restarts_by_cause: BTreeMap::from([(DeathCause::Crash, crashes)]),
+        recycled: 0,
         counters: WorkerCounters { events_in: 5, packets_out: 50, ..WorkerCounters::default() },
         timings: WorkerTimings::default(),
         starts,

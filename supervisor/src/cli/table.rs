@@ -57,6 +57,10 @@ pub fn table(status: &Status) -> String {
             let handler = printable(handler);
             line(&mut out, format_args!("\nslot {}: blocked by the handler of {handler}", worker.slot));
         }
+        if worker.recycled > 0 && worker.state != WorkerState::Draining {
+            let times = if worker.recycled == 1 { "once".to_owned() } else { format!("{} times", worker.recycled) };
+            line(&mut out, format_args!("\nslot {}: recycled {times} for its memory", worker.slot));
+        }
         if let Some(death) = &worker.last_death
             && told.replace(worker.slot) != Some(worker.slot)
         {

@@ -10,7 +10,10 @@ use std::{
 use roomd_wire::WorkerId;
 
 use super::{Action, Exit, Fleet, Phase, RunEvent, Timeline, Timing};
-use crate::status::DeathCause;
+use crate::{
+    rollout::{Rollout, RolloutEnd},
+    status::DeathCause,
+};
 
 /// The processes as the operating system would have them.
 struct World {
@@ -318,4 +321,69 @@ fn a_year_of_crashes_stays_within_the_restart_intensity() {
     let most = 365 * 86_400 / 60 + 100;
     assert!(world.spawned <= most, "{} starts", world.spawned);
     assert!(world.spawned > most / 2, "it went on trying: {} starts", world.spawned);
+}
+
+/// New workers that fail at any moment before they are trusted cost no slot its old one; and with good ones every roll-out ends.
+#[test]
+fn roll_outs_of_any_width_leave_each_slot_with_a_worker_that_serves() {
+    const SLOTS: u16 = 5;
+    let mut world = World::new(seed());
+    let confirm = Duration::from_secs(2);
+    world.fleet.set_timing(Timing { confirm, ..world.fleet.timing().clone() });
+    world.fleet.resize(SLOTS, world.now);
+    world.heal();
+    while world.fleet.poll_outcome().is_some() {}
+    for _ in 0..300 {
+        let parallel = world.rng.u16(1..SLOTS + 2);
+        let good = world.rng.bool();
+        let mut rollout = Rollout::new((0..SLOTS).map(roomd_wire::Slot), parallel);
+        let end = loop {
+            while let Some(place) = rollout.next_slot() {
+                assert!(world.fleet.replace(place, world.now));
+                if let Some(slot) = world.fleet.slot(place) {
+                    rollout.started(place, slot.generation());
+                }
+            }
+            world.act();
+            let step = Duration::from_millis(world.rng.u64(1..900));
+            world.pass(step);
+            for id in world.starting() {
+                match world.rng.u8(..) {
+                    0..60 if !good => world.exit(id, Exit::Code(1)),
+                    60..200 => world.fleet.handle(id, RunEvent::Ready, world.now),
+                    _ => {}
+                }
+            }
+            world.act();
+            // Not yet trusted ones crash, too.
+            let untrusted = world.fleet.slots().filter_map(|slot| {
+                let mut runs = slot.runs().filter(|run| run.phase() == Phase::Ready);
+                runs.nth(1).map(|run| run.id())
+            });
+            let untrusted: Vec<_> = untrusted.collect();
+            for id in untrusted {
+                if !good && world.rng.u8(..) < 40 {
+                    world.exit(id, Exit::Signal(11, "SIGSEGV"));
+                }
+            }
+            world.act();
+            assert!(world.fleet.slots().all(|slot| slot.is_ready()), "a slot has no worker that serves");
+            let under_way = world.fleet.slots().filter(|slot| slot.is_replacing()).count();
+            assert!(under_way <= usize::from(parallel), "{under_way} of {parallel} at a time");
+            let outcomes: Vec<_> = std::iter::from_fn(|| world.fleet.poll_outcome()).collect();
+            if let Some(end) = outcomes.iter().find_map(|outcome| rollout.handle(outcome)) {
+                break end;
+            }
+        };
+        match end {
+            RolloutEnd::Done(count) => assert_eq!(count, SLOTS),
+            RolloutEnd::Failed(stopped) => {
+                assert_eq!(stopped.replaced + stopped.left, SLOTS, "{stopped:?}");
+                stopped.called_off.iter().for_each(|place| world.fleet.call_off(*place, world.now));
+            }
+        }
+        world.heal();
+        while world.fleet.poll_outcome().is_some() {}
+        assert!(world.fleet.slots().all(|slot| slot.is_ready() && slot.runs().count() == 1));
+    }
 }

@@ -151,6 +151,12 @@ impl Slot {
         self.current.as_ref().is_some_and(|run| run.phase() == Phase::Ready)
     }
 
+    /// Whether a worker is on its way that is to replace the present one.
+    #[cfg(test)]
+    pub fn is_replacing(&self) -> bool {
+        self.incoming.is_some()
+    }
+
     /// Whether nothing of it is left.
     pub fn is_gone(&self) -> bool {
         !self.wanted && !self.drained && self.runs().next().is_none()

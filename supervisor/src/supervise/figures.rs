@@ -65,17 +65,18 @@ impl Supervisor {
 
     /// What was counted in each slot that there has been.
     pub(super) fn slot_status(&self) -> Vec<SlotStatus> {
-        let status = |slot: Slot, restarts| {
+        let status = |slot: Slot, restarts, recycled| {
             let past = self.figures.ledger.slot(slot);
             SlotStatus {
                 slot,
                 restarts_by_cause: restarts,
+                recycled,
                 counters: past.counters,
                 timings: past.timings,
                 starts: past.starts,
                 cpu_s: past.cpu_s,
             }
         };
-        self.fleet.slots().map(|slot| status(slot.place(), slot.restarts().clone())).collect()
+        self.fleet.slots().map(|slot| status(slot.place(), slot.restarts().clone(), slot.recycled())).collect()
     }
 }

@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     Reload,
     /// One worker more, then one less.
     Scale { to: u16, back: u16 },
+    /// A slot is taken out of service for a while.
+    Drain { slot: u16 },
 }
 
 impl Fault {
@@ -27,13 +29,14 @@ impl Fault {
             Fault::Redis { .. } => "redis",
             Fault::Reload => "reload",
             Fault::Scale { .. } => "scale",
+            Fault::Drain { .. } => "drain",
         }
     }
 
     /// Whose clients alone it can send away, if it is one slot's.
     pub(crate) fn slot(&self) -> Option<u16> {
         match self {
-            Fault::Kill { slot, .. } | Fault::Stop { slot } => Some(*slot),
+            Fault::Kill { slot, .. } | Fault::Stop { slot } | Fault::Drain { slot } => Some(*slot),
             Fault::Redis { .. } | Fault::Reload | Fault::Scale { .. } => None,
         }
     }
@@ -62,6 +65,11 @@ impl Fault {
                 thread::sleep(Duration::from_secs(1));
                 cluster.run(&["scale", &back.to_string()]);
             }
+            Fault::Drain { slot } => {
+                cluster.run(&["drain", &slot.to_string()]);
+                thread::sleep(Duration::from_secs(1));
+                cluster.run(&["undrain", &slot.to_string()]);
+            }
         }
     }
 }
@@ -82,7 +90,7 @@ impl Faults {
 
     pub(crate) fn next(&mut self) -> Fault {
         if self.left.is_empty() {
-            self.left = vec![0, 0, 1, 2, 3, 4];
+            self.left = vec![0, 0, 1, 2, 3, 4, 5];
             self.rng.shuffle(&mut self.left);
         }
         let slot = self.rng.u16(..self.workers);
@@ -91,6 +99,7 @@ impl Faults {
             Some(1) => Fault::Stop { slot },
             Some(2) => Fault::Redis { away: Duration::from_millis(self.rng.u64(200..4000)) },
             Some(3) => Fault::Reload,
+            Some(4) => Fault::Drain { slot },
             _ => Fault::Scale { to: self.workers + 1, back: self.workers },
         };
         self.struck.insert(fault.kind());

@@ -116,6 +116,11 @@ pub fn families(status: &Status) -> Vec<MetricFamily> {
         ),
         counter("roomd_worker_restarts_total", "Workers started again after they died, by cause.", restarts(slots)),
         counter(
+            "roomd_worker_recyclings_total",
+            "Workers replaced because their memory stayed above `max_rss`.",
+            by_worker(slots, |slot| slot.recycled as f64),
+        ),
+        counter(
             "roomd_worker_cpu_seconds_total",
             "CPU time of the slot's workers.",
             by_worker(slots, |slot| slot.cpu_s),
