@@ -46,7 +46,9 @@ impl Machine {
 
         // All its processes are in one cgroup, which tells when they are gone.
         let name = format!("roomd-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Relaxed));
-        let cgroup = cgroups().join(name);
+        let cgroups = cgroups();
+        sweep(&cgroups);
+        let cgroup = cgroups.join(name);
         fs::create_dir(&cgroup).unwrap_or_else(|error| panic!("cannot make a cgroup ({}): {error}", cgroup.display()));
         let enter = "echo $$ >\"$1/cgroup.procs\" && exec setpriv --pdeathsig KILL \
                      unshare --pid --mount --cgroup --ipc --uts --fork --mount-proc --kill-child sh \"$2/boot.sh\" \"$2\"";
@@ -229,6 +231,17 @@ fn cgroups() -> PathBuf {
     let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "));
     let place = mount.and_then(|line| line.split(' ').nth(4));
     place.expect("there is no cgroup2 file system on this machine, which systemd needs").into()
+}
+
+/// Removes what tests left that were killed themselves: their processes are gone, for they end with them.
+fn sweep(cgroups: &Path) {
+    for entry in fs::read_dir(cgroups).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let of = name.to_str().and_then(|name| name.strip_prefix("roomd-test-")?.split('-').next());
+        if of.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            remove_cgroup(&entry.path());
+        }
+    }
 }
 
 fn remove_cgroup(place: &Path) -> bool {
