@@ -98,6 +98,8 @@ struct Supervisor {
     relays: u64,
     hopeless: Option<String>,
     service: ServiceManager,
+    /// When the workers are told to leave, if a stop has begun and lets in who was accepted before.
+    leaving_at: Option<Instant>,
     figures: Figures,
 }
 
@@ -138,6 +140,7 @@ pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
         bus,
         events,
         service,
+        leaving_at: None,
         figures: Figures::start(),
     };
     supervisor.fleet.resize(supervisor.config.workers, Instant::now());
@@ -147,13 +150,8 @@ pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
         if supervisor.state == ClusterState::Stopping && supervisor.fleet.has_ended() {
             break;
         }
-        let due = supervisor
-            .fleet
-            .poll_timeout()
-            .into_iter()
-            .chain(supervisor.service.poll_timeout())
-            .chain(log::due())
-            .min();
+        let others = [supervisor.service.poll_timeout(), supervisor.leaving_at, log::due()];
+        let due = supervisor.fleet.poll_timeout().into_iter().chain(others.into_iter().flatten()).min();
         tokio::select! {
             Some((id, event)) = from_workers.recv() => supervisor.worker_event(id, event),
             Some(command) = commands.recv() => supervisor.command(command),
@@ -307,6 +305,7 @@ impl Supervisor {
         match signal {
             Received::Stop if self.state == ClusterState::Stopping => {
                 tracing::warn!("a second signal: ending all workers at once");
+                self.leave(Instant::now());
                 self.fleet.kill_all(Instant::now());
             }
             Received::Stop => {
@@ -366,7 +365,7 @@ impl Supervisor {
             tracing::info!(grace = ?self.config.grace, "stopping");
             self.state = ClusterState::Stopping;
             self.balancer.stop();
-            self.fleet.stop(Instant::now());
+            self.let_in_and_leave(Instant::now());
             self.abandon(&CommandError::Stopping);
             self.drains.refuse(&CommandError::Stopping);
         }

@@ -17,6 +17,7 @@ impl Supervisor {
     /// Does what is due.
     pub(super) fn tick(&mut self) {
         let now = Instant::now();
+        self.leave_if_due(now);
         self.fleet.tick(now);
         if let Some(limit) = self.config.max_rss
             && self.recycler.is_due(now)

@@ -8,7 +8,35 @@ use crate::systemd::Doing;
 /// What a stop takes at most beyond the grace: margins, signals, and the way out.
 const BEYOND_GRACE: Duration = Duration::from_secs(10);
 
+/// How long workers serve on after the last client has been accepted: requests that are on their way to them are then answered, not
+/// refused as by one who leaves. Who comes later waits in the listener for the next supervisor.
+const LET_IN: Duration = Duration::from_millis(500);
+
 impl Supervisor {
+    /// A stop has begun, and nobody is accepted any more: the workers leave. Where the listeners are kept for the next supervisor, not
+    /// before they have answered whoever was accepted already.
+    pub(super) fn let_in_and_leave(&mut self, now: Instant) {
+        self.leaving_at = Some(now);
+        if self.service.is_there() && self.fleet.ever_ready() {
+            self.leaving_at = Some(now + LET_IN);
+        }
+        self.leave_if_due(now);
+    }
+
+    /// Tells the workers to leave if it is time.
+    pub(super) fn leave_if_due(&mut self, now: Instant) {
+        if self.leaving_at.is_some_and(|at| at <= now) {
+            self.leave(now);
+        }
+    }
+
+    /// Tells the workers to leave, unless that has been done.
+    pub(super) fn leave(&mut self, now: Instant) {
+        if self.leaving_at.take().is_some() {
+            self.fleet.stop(now);
+        }
+    }
+
     /// In each turn of the loop.
     pub(super) fn tell_service_manager(&mut self) {
         let doing = match (&self.under_way, self.state) {

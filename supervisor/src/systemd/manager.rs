@@ -22,6 +22,11 @@ impl ServiceManager {
         ServiceManager { notifier, telling: Telling::new(watchdog, Instant::now()) }
     }
 
+    /// Whether there is one.
+    pub fn is_there(&self) -> bool {
+        self.notifier.is_heard()
+    }
+
     /// See [`Telling::turn`].
     pub fn turn(&mut self, doing: Doing, line: impl FnOnce() -> String) {
         if !self.notifier.is_heard() {
