@@ -39,6 +39,21 @@ pub fn bytes(bytes: f64) -> String {
     if bytes < 1023.5 { format!("{bytes:.0}") } else { short(bytes, 1024.0).to_uppercase() }
 }
 
+/// Milliseconds, in at most six characters: `0.1ms`, `250ms`, `2.5s`.
+pub fn milliseconds(ms: f64) -> String {
+    match ms {
+        ..9.95 => format!("{ms:.1}ms"),
+        ..999.5 => format!("{ms:.0}ms"),
+        ..99_950.0 => format!("{:.1}s", ms / 1000.0),
+        _ => format!("{:.0}s", ms / 1000.0),
+    }
+}
+
+/// A part of a whole that is 1: `0%`, `100%`.
+pub fn percent(part: f64) -> String {
+    format!("{:.0}%", part * 100.0)
+}
+
 fn short(mut value: f64, step: f64) -> String {
     let mut unit = "";
     for next in ["k", "M", "G", "T", "P"] {
@@ -87,6 +102,10 @@ mod tests {
         ] {
             assert_eq!(rate(value), told);
         }
+        for (value, told) in [(0.016, "0.0ms"), (9.96, "10ms"), (999.4, "999ms"), (999.6, "1.0s"), (1e6, "1000s")] {
+            assert_eq!(milliseconds(value), told);
+        }
+        assert_eq!((percent(0.0), percent(1.004)), ("0%".into(), "100%".into()));
         for (value, told) in
             [(0.0, "0"), (1023.0, "1023"), (1024.0, "1.0K"), (1536.0, "1.5K"), (120.0 * 1024.0 * 1024.0, "120M")]
         {

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::rates::Rates;
 use crate::{
-    human::{bytes, count, duration, rate},
+    human::{bytes, count, duration, milliseconds, percent, rate},
     status::{WorkerState, WorkerStatus},
 };
 
@@ -29,6 +29,10 @@ pub enum Column {
     Packets,
     /// Bytes from and to clients, each second.
     Bytes,
+    /// How late its event loop was lately: 99 of 100 times it was not later.
+    Lag,
+    /// The part of one core that it uses.
+    Cpu,
     /// Resident memory.
     Memory,
     /// How often the slot's worker was started again.
@@ -46,11 +50,13 @@ pub struct Row<'a> {
     pub worker: &'a WorkerStatus,
     /// What it does each second.
     pub rates: Option<Rates>,
+    /// The part of one core that it uses.
+    pub cpu: Option<f64>,
 }
 
 impl Column {
     /// All, from left to right.
-    pub const ALL: [Column; 13] = [
+    pub const ALL: [Column; 15] = [
         Column::Slot,
         Column::Generation,
         Column::Pid,
@@ -60,6 +66,8 @@ impl Column {
         Column::Events,
         Column::Packets,
         Column::Bytes,
+        Column::Lag,
+        Column::Cpu,
         Column::Memory,
         Column::Restarts,
         Column::Uptime,
@@ -67,7 +75,8 @@ impl Column {
     ];
 
     /// Those that give way where there is no room for all, the first first. The last deaths are told below the table too.
-    const GIVE_WAY: [Column; 5] = [Column::Death, Column::Uptime, Column::Pid, Column::Bytes, Column::Sockets];
+    const GIVE_WAY: [Column; 7] =
+        [Column::Death, Column::Uptime, Column::Pid, Column::Bytes, Column::Sockets, Column::Generation, Column::Cpu];
 
     /// Those that there is room for, one cell between two.
     pub fn that_fit(width: u16) -> Vec<Column> {
@@ -91,11 +100,13 @@ impl Column {
             Column::State => "STATE",
             Column::Connections => "CONNS",
             Column::Sockets => "SOCKETS",
-            Column::Events => "EVENTS/s",
-            Column::Packets => "PACKETS/s",
-            Column::Bytes => "BYTES/s",
+            Column::Events => "EV/s",
+            Column::Packets => "PKT/s",
+            Column::Bytes => "B/s",
+            Column::Lag => "LAG",
+            Column::Cpu => "CPU",
             Column::Memory => "MEM",
-            Column::Restarts => "RESTARTS",
+            Column::Restarts => "DIED",
             Column::Uptime => "UPTIME",
             Column::Death => "LAST DEATH",
         }
@@ -107,14 +118,16 @@ impl Column {
             Column::Slot => 4,
             Column::Generation => 4,
             Column::Pid => 7,
-            Column::State => 13,
+            Column::State => 12,
             Column::Connections => 5,
             Column::Sockets => 7,
-            Column::Events => 8,
-            Column::Packets => 9,
-            Column::Bytes => 7,
+            Column::Events => 6,
+            Column::Packets => 6,
+            Column::Bytes => 6,
+            Column::Lag => 6,
+            Column::Cpu => 4,
             Column::Memory => 5,
-            Column::Restarts => 8,
+            Column::Restarts => 4,
             Column::Uptime => 7,
             Column::Death => 24,
         }
@@ -127,7 +140,7 @@ impl Column {
 
     /// What stands in it.
     pub fn text(self, row: Row<'_>) -> String {
-        let Row { worker, rates } = row;
+        let Row { worker, rates, cpu } = row;
         let if_lives = |text: String| if worker.pid.is_some() { text } else { "-".into() };
         let if_known = |figure: Option<f64>, show: fn(f64) -> String| figure.map_or_else(|| "-".into(), show);
         match self {
@@ -140,6 +153,8 @@ impl Column {
             Column::Events => if_known(rates.map(|rates| rates.events_in), rate),
             Column::Packets => if_known(rates.map(|rates| rates.packets_out), rate),
             Column::Bytes => if_known(rates.map(|rates| rates.bytes_in + rates.bytes_out), bytes),
+            Column::Lag => if_known(worker.lag.p99_ms, milliseconds),
+            Column::Cpu => if_known(cpu, percent),
             Column::Memory => if_lives(bytes(worker.rss_bytes as f64)),
             Column::Restarts => count(worker.restarts),
             Column::Uptime => if_lives(duration(worker.uptime_s)),
@@ -164,6 +179,8 @@ impl Column {
             Column::Events => descending(&|row| row.rates.map_or(-1.0, |rates| rates.events_in)),
             Column::Packets => descending(&|row| row.rates.map_or(-1.0, |rates| rates.packets_out)),
             Column::Bytes => descending(&|row| row.rates.map_or(-1.0, |rates| rates.bytes_in + rates.bytes_out)),
+            Column::Lag => descending(&|row| row.worker.lag.p99_ms.unwrap_or(-1.0)),
+            Column::Cpu => descending(&|row| row.cpu.unwrap_or(-1.0)),
             Column::Memory => b.worker.rss_bytes.cmp(&a.worker.rss_bytes),
             Column::Restarts => b.worker.restarts.cmp(&a.worker.restarts),
             Column::Uptime => descending(&|row| row.worker.uptime_s),
@@ -196,7 +213,7 @@ mod tests {
         for width in 60..200 {
             let columns = Column::that_fit(width);
             let needed: u16 = columns.iter().map(|column| column.width() + 1).sum::<u16>() - 1;
-            assert!(needed <= width.max(66), "{width}: {needed}");
+            assert!(needed <= width, "{width}: {needed}");
             for kept in [Column::Slot, Column::State, Column::Connections, Column::Events, Column::Packets] {
                 assert!(columns.contains(&kept), "{width}: {kept:?}");
             }
@@ -212,7 +229,7 @@ mod tests {
         let status = sample();
         let rates = [Some(Rates { events_in: 5.0, ..Rates::default() }), None];
         let rows: Vec<Row<'_>> =
-            status.workers.iter().zip(rates).map(|(worker, rates)| Row { worker, rates }).collect();
+            status.workers.iter().zip(rates).map(|(worker, rates)| Row { worker, rates, cpu: None }).collect();
         for column in Column::ALL {
             assert_eq!(column.order(rows[0], rows[1]), column.order(rows[1], rows[0]).reverse(), "{column:?}");
             assert_ne!(column.order(rows[0], rows[1]), Ordering::Equal, "{column:?}");

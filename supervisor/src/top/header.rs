@@ -9,7 +9,7 @@ use ratatui::{
 
 use super::rates::Picture;
 use crate::{
-    human::{bytes, count, duration, printable, rate},
+    human::{bytes, count, duration, milliseconds, percent, printable, rate},
     status::{BusState, ClusterState, Status},
 };
 
@@ -26,6 +26,7 @@ pub struct Silence<'a> {
 pub fn lines(picture: &Picture, silence: Option<Silence<'_>>) -> Vec<Line<'static>> {
     let status = &picture.status;
     let mut lines = vec![cluster(status), bus(status), clients(picture), traffic(picture)];
+    lines.extend(redis(picture));
     if let Some(Silence { lasts, reason }) = silence {
         let lasts = duration(lasts.as_secs_f64());
         let words = format!("no answer for {lasts}: what is shown is older than that; asking again");
@@ -65,6 +66,22 @@ fn bus(status: &Status) -> Line<'static> {
     let place = bus.url.as_deref().map_or_else(String::new, |url| format!("  {url}"));
     let words = format!(" for {}{latency}{place}", duration(bus.since_s));
     Line::from(vec![label("bus"), Span::raw(format!("{} ", bus.kind)), up, Span::raw(words)])
+}
+
+/// What Redis tells of itself, as far as it does.
+fn redis(picture: &Picture) -> Option<Line<'static>> {
+    let redis = picture.status.bus.redis.as_ref()?;
+    let limit = redis.max_memory_bytes.map_or_else(String::new, |limit| format!(" of {}", bytes(limit as f64)));
+    let parts = [
+        redis.version.as_deref().map(printable),
+        redis.used_memory_bytes.map(|used| format!("memory {}{limit}", bytes(used as f64))),
+        redis.connected_clients.map(|clients| format!("{} clients", count(clients))),
+        picture.redis.map(|rates| format!("{} commands/s", rate(rates.commands))),
+        picture.redis.map(|rates| format!("CPU {}", percent(rates.cpu))),
+        redis.answer_s.map(|answer| format!("answers in {}", milliseconds(answer * 1000.0))),
+    ];
+    let words: Vec<String> = parts.into_iter().flatten().collect();
+    Some(Line::from(vec![label("redis"), Span::raw(words.join("  "))]))
 }
 
 fn clients(picture: &Picture) -> Line<'static> {

@@ -1,19 +1,22 @@
 //! From what workers have counted to how much it is each second.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
-use roomd_wire::{Generation, Slot, WorkerCounters};
+use roomd_wire::{Generation, RedisFigures, Slot, WorkerCounters};
 
-use crate::status::{BalancerStatus, Status, WorkerStatus};
+use crate::status::{Status, WorkerStatus};
 
 /// Who reports each second and has not for so long has no rates: it is paused, or has too much to do.
 const STALE: Duration = Duration::from_millis(3500);
 
 /// Two reports are two if there is so much between them. A report's time is known as well as the answer's way is short.
 const APART: Duration = Duration::from_millis(100);
+
+/// CPU time is told in hundredths of a second: over less than this it jumps.
+const CPU_OVER: Duration = Duration::from_secs(5);
 
 /// What happens each second.
 #[derive(Clone, Copy, PartialEq, Default, Debug)]
@@ -35,12 +38,25 @@ pub struct Picture {
     pub status: Status,
     /// Each worker's rates, in the order of the status; none where they are not known.
     pub workers: Vec<Option<Rates>>,
+    /// The part of one core that each worker used lately, 1 for all of it; none where it is not known.
+    pub cpu: Vec<Option<f64>>,
     /// Those of all workers together; none where they are known of no worker.
     pub total: Option<Rates>,
     /// Connections that the balancer accepts each second.
     pub accepted: Option<f64>,
-    /// Connections that it refuses each second.
+    /// What is refused each second, by the balancer and by workers.
     pub refused: Option<f64>,
+    /// What Redis does each second, once it told that twice.
+    pub redis: Option<RedisRates>,
+}
+
+/// What Redis does each second.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct RedisRates {
+    /// Commands.
+    pub commands: f64,
+    /// The part of one core that it uses, 1 for all of it.
+    pub cpu: f64,
 }
 
 /// Makes pictures of the statuses that it is given one after another.
@@ -48,14 +64,23 @@ pub struct Picture {
 pub struct Meter {
     workers: HashMap<Key, Known>,
     cluster: Option<(Instant, ClusterCounts)>,
+    redis: Option<(Instant, RedisFigures)>,
+    redis_rates: Option<RedisRates>,
 }
 
 /// One process. The process id tells apart what two supervisors, one after the other, call by the same generation.
 type Key = (Slot, Generation, u32);
 
-#[derive(Clone, Debug)]
+#[derive(Default, Debug)]
 struct Known {
-    reported: Instant,
+    report: Option<Report>,
+    cpu: VecDeque<(Instant, f64)>,
+}
+
+/// What a worker told of itself.
+#[derive(Clone, Debug)]
+struct Report {
+    at: Instant,
     counters: WorkerCounters,
     rates: Option<Rates>,
 }
@@ -70,24 +95,27 @@ struct ClusterCounts {
 impl Meter {
     /// What has happened up to a status that was answered `now`.
     pub fn take(&mut self, status: Status, now: Instant) -> Picture {
-        let mut known = HashMap::new();
-        let workers: Vec<_> = status
-            .workers
-            .iter()
-            .map(|worker| {
-                let key = (worker.slot, worker.generation, worker.pid?);
-                let reading = read(worker, self.workers.get(&key), now)?;
-                let fresh = now.saturating_duration_since(reading.reported) < STALE;
-                let rates = reading.rates.filter(|_| fresh);
-                known.insert(key, reading);
-                rates
-            })
-            .collect();
+        let (mut known, mut workers, mut cpu) = (HashMap::new(), Vec::new(), Vec::new());
+        for worker in &status.workers {
+            let Some(pid) = worker.pid else {
+                workers.push(None);
+                cpu.push(None);
+                continue;
+            };
+            let key = (worker.slot, worker.generation, pid);
+            let mut one = self.workers.remove(&key).unwrap_or_default();
+            one.report = read(worker, one.report, now);
+            let fresh = one.report.as_ref().filter(|report| now.saturating_duration_since(report.at) < STALE);
+            workers.push(fresh.and_then(|report| report.rates));
+            cpu.push(busy(worker, &mut one.cpu, now));
+            known.insert(key, one);
+        }
         // Those that are gone are forgotten here.
         self.workers = known;
         let total = workers.iter().flatten().copied().reduce(Rates::plus);
         let (accepted, refused) = self.cluster(&status, now);
-        Picture { status, workers, total, accepted, refused }
+        let redis = self.redis(status.bus.redis.as_ref(), now);
+        Picture { status, workers, cpu, total, accepted, refused, redis }
     }
 
     /// What is accepted and refused each second.
@@ -95,7 +123,7 @@ impl Meter {
         let counts = ClusterCounts {
             supervisor: status.supervisor.pid,
             accepted: status.balancer.accepted,
-            refused: refused(&status.balancer),
+            refused: refused(status),
         };
         let Some((at, before)) = self.cluster.replace((now, counts)) else { return (None, None) };
         if before.supervisor != counts.supervisor {
@@ -104,21 +132,54 @@ impl Meter {
         let elapsed = now.saturating_duration_since(at);
         (per_second(before.accepted, counts.accepted, elapsed), per_second(before.refused, counts.refused, elapsed))
     }
+    /// It is asked every ten seconds: in between, what it does is what it did.
+    fn redis(&mut self, told: Option<&RedisFigures>, now: Instant) -> Option<RedisRates> {
+        let Some(told) = told else {
+            (self.redis, self.redis_rates) = (None, None);
+            return None;
+        };
+        let Some((at, before)) = self.redis.as_ref().filter(|(_, before)| before.commands <= told.commands) else {
+            (self.redis, self.redis_rates) = (Some((now, told.clone())), None);
+            return None;
+        };
+        if before.commands != told.commands {
+            let elapsed = now.saturating_duration_since(*at);
+            let cpu = |figures: &RedisFigures| Some(figures.cpu_user_s? + figures.cpu_system_s?);
+            let used = cpu(before).zip(cpu(told)).map(|(before, after)| (after - before) / elapsed.as_secs_f64());
+            let commands =
+                before.commands.zip(told.commands).and_then(|(before, after)| per_second(before, after, elapsed));
+            self.redis_rates = commands.zip(used).map(|(commands, cpu)| RedisRates { commands, cpu });
+            self.redis = Some((now, told.clone()));
+        }
+        self.redis_rates
+    }
 }
 
-/// What is known of a worker by its newest report, which may be the one before.
-fn read(worker: &WorkerStatus, before: Option<&Known>, now: Instant) -> Option<Known> {
+/// A worker's newest report, which may be the one before.
+fn read(worker: &WorkerStatus, before: Option<Report>, now: Instant) -> Option<Report> {
     let ago = Duration::try_from_secs_f64(worker.reported_ago_s?).ok()?;
-    let reported = now.checked_sub(ago)?;
+    let at = now.checked_sub(ago)?;
     let Some(before) = before else {
-        return Some(Known { reported, counters: worker.counters.clone(), rates: None });
+        return Some(Report { at, counters: worker.counters.clone(), rates: None });
     };
-    let elapsed = reported.saturating_duration_since(before.reported);
+    let elapsed = at.saturating_duration_since(before.at);
     if elapsed < APART {
-        return Some(before.clone());
+        return Some(before);
     }
     let rates = Rates::between(&before.counters, &worker.counters, elapsed);
-    Some(Known { reported, counters: worker.counters.clone(), rates })
+    Some(Report { at, counters: worker.counters.clone(), rates })
+}
+
+/// The part of one core that a worker used lately.
+fn busy(worker: &WorkerStatus, times: &mut VecDeque<(Instant, f64)>, now: Instant) -> Option<f64> {
+    let time = worker.cpu_s?;
+    times.retain(|(at, _)| now.saturating_duration_since(*at) <= CPU_OVER);
+    let busy = times.front().and_then(|(at, before)| {
+        let elapsed = now.saturating_duration_since(*at).as_secs_f64();
+        (elapsed > 0.0 && time >= *before).then_some((time - before) / elapsed)
+    });
+    times.push_back((now, time));
+    busy
 }
 
 impl Rates {
@@ -142,8 +203,10 @@ impl Rates {
     }
 }
 
-fn refused(balancer: &BalancerStatus) -> u64 {
-    balancer.refused.values().fold(0, |sum, count| sum.saturating_add(*count))
+fn refused(status: &Status) -> u64 {
+    let balancer = status.balancer.refused.values();
+    let workers = status.slots.iter().map(|slot| &slot.counters.refused_requests);
+    balancer.chain(workers).fold(0, |sum, count| sum.saturating_add(*count))
 }
 
 fn per_second(before: u64, after: u64, elapsed: Duration) -> Option<f64> {
@@ -235,14 +298,49 @@ mod tests {
     }
 
     #[test]
+    fn the_part_of_a_core_is_that_of_the_last_seconds() {
+        let (mut meter, start) = (Meter::default(), Instant::now());
+        let mut busy = |seconds: f64, cpu_s: f64| {
+            let mut status = status(0, 0.0);
+            status.workers[0].cpu_s = Some(cpu_s);
+            meter.take(status, at(start, seconds)).cpu[0].map(|cpu| (cpu * 100.0).round())
+        };
+        assert_eq!(busy(0.0, 1.0), None);
+        assert_eq!(busy(1.0, 1.5), Some(50.0));
+        assert_eq!(busy(4.0, 3.0), Some(50.0));
+        assert_eq!(busy(9.5, 3.0), None, "nothing was asked for so long");
+        assert_eq!(busy(10.0, 3.0), Some(0.0));
+    }
+
+    #[test]
+    fn redis_is_between_two_of_its_answers() {
+        let (mut meter, start) = (Meter::default(), Instant::now());
+        let mut look = |seconds: f64, commands: Option<u64>| {
+            let mut status = status(0, 0.0);
+            let cpu = Some(commands.unwrap_or(0) as f64 / 1000.0);
+            let figures = RedisFigures { commands, cpu_user_s: cpu, cpu_system_s: Some(0.0), ..Default::default() };
+            status.bus.redis = commands.is_some().then_some(figures);
+            let redis = meter.take(status, at(start, seconds)).redis;
+            redis.map(|redis| (redis.commands.round(), (redis.cpu * 100.0).round()))
+        };
+        assert_eq!(look(0.0, Some(1000)), None);
+        assert_eq!(look(10.0, Some(3000)), Some((200.0, 20.0)));
+        assert_eq!(look(11.0, Some(3000)), Some((200.0, 20.0)));
+        assert_eq!(look(20.0, Some(10)), None, "another Redis");
+        assert_eq!(look(21.0, Some(20)), Some((10.0, 1.0)));
+        assert_eq!(look(22.0, None), None);
+    }
+
+    #[test]
     fn what_the_balancer_counts_begins_anew_with_the_supervisor() {
         let (mut meter, start) = (Meter::default(), Instant::now());
         let mut status = sample();
         assert_eq!(meter.take(status.clone(), start).accepted, None);
         status.balancer.accepted += 20;
         *status.balancer.refused.get_mut("head_timeout").unwrap() += 4;
+        status.slots[0].counters.refused_requests += 6;
         let picture = meter.take(status.clone(), at(start, 2.0));
-        assert_eq!((picture.accepted, picture.refused), (Some(10.0), Some(2.0)));
+        assert_eq!((picture.accepted, picture.refused), (Some(10.0), Some(5.0)));
         status.supervisor.pid += 1;
         assert_eq!(meter.take(status, at(start, 3.0)).accepted, None);
     }

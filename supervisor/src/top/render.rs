@@ -15,7 +15,7 @@ use super::{
     view::View,
 };
 use crate::{
-    human::{duration, printable},
+    human::{count, duration, printable, rate},
     status::{Death, Status, WorkerState, WorkerStatus},
 };
 
@@ -28,7 +28,7 @@ const WIDE: u16 = 110;
 /// The last words that are shown of each death.
 const WORDS: usize = 3;
 
-const HELP: [&str; 9] = [
+const HELP: [&str; 11] = [
     "q, Esc, Ctrl-C   leave",
     "s, right         order by the next column",
     "S, left          order by the one before",
@@ -37,7 +37,9 @@ const HELP: [&str; 9] = [
     "p, space         stand still, go on",
     "h, ?             this help",
     "",
-    "A drained worker of an old generation stays until its clients have gone.",
+    "EV, PKT, B: events in, packets out, bytes, each second.",
+    "LAG: 99 of 100 times the event loop was not later, lately.",
+    "DIED: how often the slot's worker was started again.",
 ];
 
 /// All that is on the screen.
@@ -109,7 +111,8 @@ fn workers(Screen { picture, view, .. }: Screen<'_>, area: Rect, buffer: &mut Bu
         .workers
         .iter()
         .zip(&picture.workers)
-        .map(|(worker, rates)| Row { worker, rates: *rates })
+        .zip(&picture.cpu)
+        .map(|((worker, rates), cpu)| Row { worker, rates: *rates, cpu: *cpu })
         .collect();
     rows.sort_by(|a, b| match view.reverse {
         false => view.order.order(*a, *b),
@@ -155,7 +158,7 @@ struct Below {
 
 impl Below {
     fn of(status: &Status) -> Below {
-        Below { rooms: Vec::new(), deaths: deaths(status) }
+        Below { rooms: rooms(status), deaths: deaths(status) }
     }
 
     fn height(&self, width: u16) -> u16 {
@@ -181,6 +184,25 @@ impl Below {
             Paragraph::new([rooms, vec![Line::default()], deaths].concat()).render(area, buffer);
         }
     }
+}
+
+/// The rooms that most packets go to.
+fn rooms(status: &Status) -> Vec<Line<'static>> {
+    let mut lines: Vec<Line<'static>> = status
+        .busiest_rooms
+        .iter()
+        .map(|room| {
+            let name = if room.room.is_empty() { "(everybody)".into() } else { printable(&room.room) };
+            let namespace =
+                if room.namespace == "/" { String::new() } else { format!(" of {}", printable(&room.namespace)) };
+            let (packets, members) = (rate(room.packets_per_s), count(room.members));
+            Line::from(format!("{packets:>6} {members:>7}  {name}{namespace}"))
+        })
+        .collect();
+    if !lines.is_empty() {
+        lines.insert(0, Line::from(" PKT/s MEMBERS  BUSIEST ROOMS").bold());
+    }
+    lines
 }
 
 /// How the slots' last workers died, the newest first, with their last words.
@@ -247,6 +269,7 @@ mod tests {
         status.workers[0].counters.events_in += 12_345;
         status.workers[0].counters.bytes_out += 3 << 20;
         status.balancer.accepted += 7;
+        status.workers[0].cpu_s = status.workers[0].cpu_s.map(|cpu| cpu + 0.5);
         meter.take(status, start + Duration::from_secs(1))
     }
 
@@ -273,11 +296,18 @@ mod tests {
         let table = lines.iter().position(|line| line.starts_with("SLOT")).unwrap();
         assert_eq!(
             words(&lines[table]),
-            ["SLOT", "GEN", "STATE", "CONNS", "SOCKETS", "EVENTS/s", "PACKETS/s", "BYTES/s", "MEM", "RESTARTS"],
+            ["SLOT", "GEN", "STATE", "CONNS", "SOCKETS", "EV/s", "PKT/s", "B/s", "LAG", "CPU", "MEM", "DIED"],
         );
-        assert_eq!(words(&lines[table + 1]), ["0", "1", "ready", "3", "2", "12.3k", "0", "3.0M", "5.0M", "0"]);
-        assert_eq!(words(&lines[table + 2]), ["1", "5", "backoff", "1.5s", "-", "-", "-", "-", "-", "-", "4"]);
+        assert_eq!(
+            words(&lines[table + 1]),
+            ["0", "1", "ready", "3", "2", "12.3k", "0", "3.0M", "2.0ms", "50%", "5.0M", "0"]
+        );
+        assert_eq!(
+            words(&lines[table + 2]),
+            ["1", "5", "backoff", "1.5s", "-", "-", "-", "-", "-", "-", "-", "-", "4"]
+        );
         assert!(text.contains("slot 1 generation 5, 0.5s ago, crash: exit status 101"), "{text}");
+        assert!(text.contains(" PKT/s MEMBERS  BUSIEST ROOMS") && text.contains("    50       3  lobby"), "{text}");
         assert!(text.contains("  | no ·[31mway·[0m") && !text.contains('\u{1b}'), "{text}");
         assert!(lines[23].starts_with("q leave  h help  p pause  s order: SLOT"), "{text}");
     }
@@ -320,7 +350,7 @@ mod tests {
         picture.status.workers = (0..64)
             .map(|slot| WorkerStatus { slot: Slot(slot), generation: Generation(1), ..worker.clone() })
             .collect();
-        picture.workers = vec![None; 64];
+        (picture.workers, picture.cpu) = (vec![None; 64], vec![None; 64]);
         let first = |above| {
             let lines = drawn(&picture, &View { above, ..View::default() }, None, (80, 24));
             let table = lines.iter().position(|line| line.starts_with("SLOT")).unwrap();

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use roomd_tests::{Cluster, Node, eventually, http::Connection};
+use roomd_tests::{Cluster, Node, RedisServer, eventually, http::Connection};
 use serde_json::{Value, json};
 
 /// A browser with the cluster's dashboard in a tab called `page`.
@@ -109,9 +109,19 @@ fn it_says_what_is_wrong_and_since_when_nobody_answers() {
 
 #[test]
 fn every_screen_and_both_schemes_can_be_read() {
-    let cluster = Cluster::start(2);
+    let redis = RedisServer::start(&[]);
+    let cluster = Cluster::build(2).redis(&redis.url()).start();
     cluster.run(&["kill", "1"]);
     cluster.await_ready();
+    let mut node = Node::start("clients.mjs", &[]);
+    for name in ["a", "b"] {
+        node.connect(name, &cluster.url(), json!({"transports": ["websocket"]}));
+        node.emit(name, "joinRoom", json!(["a room with a long name, as people choose them"]));
+    }
+    cluster.eventually("a room is busy, and Redis has told its figures", |status| {
+        node.emit("a", "roomMessage", json!(["a room with a long name, as people choose them", "hello"]));
+        (status["busiest_rooms"][0].is_object() && status["bus"]["redis"].is_object()).then_some(())
+    });
     let mut browser = Node::start("dashboard.mjs", &[]);
     let url = format!("http://{}/dashboard", cluster.admin());
     for (name, width, height, dark) in [
@@ -124,6 +134,7 @@ fn every_screen_and_both_schemes_can_be_read() {
     ] {
         browser.ask(json!({"do": "open", "name": name, "url": url, "width": width, "height": height, "dark": dark}));
         browser.ask(json!({"do": "sees", "name": name, "selector": "#deaths li", "text": "signal KILL"}));
+        browser.ask(json!({"do": "sees", "name": name, "selector": "#bus", "text": "its memory"}));
         let faint = browser.ask(json!({"do": "faint", "name": name}));
         assert_eq!(faint, json!([]), "{name}: too little contrast");
         let script =

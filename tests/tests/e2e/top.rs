@@ -63,12 +63,12 @@ fn it_shows_clients_their_events_and_how_workers_die_and_leaves_the_terminal_as_
         }
         let screen = terminal.screen();
         let sum = |column| Some(number(&screen, "0", column)? + number(&screen, "1", column)?);
-        (sum("SOCKETS") == Some(3.0) && sum("EVENTS/s")? > 0.0 && !screen.contains(" 0 events in")).then_some(())
+        (sum("SOCKETS") == Some(3.0) && sum("EV/s")? > 0.0 && !screen.contains(" 0 events in")).then_some(())
     });
 
     cluster.run(&["kill", "1"]);
     let screen = terminal.sees("kill: signal KILL");
-    assert_eq!(cell(&screen, "1", "RESTARTS"), Some("1"), "{screen}");
+    assert_eq!(cell(&screen, "1", "DIED"), Some("1"), "{screen}");
     terminal.shows("the next generation", |screen| cell(screen, "1", "GEN") == Some("2"));
 
     terminal.resize(60, 12);
@@ -171,7 +171,7 @@ fn where_the_output_is_no_terminal_it_is_shown_once() {
     for arguments in [&["top", "--once"][..], &["top", "--interval", "200ms"]] {
         let text = cluster.run(arguments);
         assert!(text.contains("2 of 2 workers ready") && !text.contains('\u{1b}'), "{text}");
-        assert_eq!((cell(&text, "0", "EVENTS/s"), cell(&text, "1", "STATE")), (Some("0"), Some("ready")), "{text}");
+        assert_eq!((cell(&text, "0", "EV/s"), cell(&text, "1", "STATE")), (Some("0"), Some("ready")), "{text}");
     }
     let nowhere = Command::new(program("roomd")).args(["top", "--control", "/nowhere/control.sock"]).output().unwrap();
     assert_eq!(nowhere.status.code(), Some(1));

@@ -91,7 +91,7 @@ export function refused(table, { status }) {
   pairs(table, causes.map(([cause, times]) => [cause.replaceAll("_", " "), count(times)]), "nobody");
 }
 
-export function bus(table, { status: { bus } }) {
+export function bus(table, { status: { bus }, redis: rates }) {
   const rows = [
     ["kind", bus.kind], ["state", `${bus.state} for ${duration(bus.since_s)}`], ["a message takes", milliseconds(bus.latency_ms)],
     ["where", bus.url], ["why it is down", bus.reason],
@@ -102,14 +102,14 @@ export function bus(table, { status: { bus } }) {
     rows.push(
       ["Redis", `${redis.version ?? "of unknown version"}, up ${duration(redis.uptime_s)}`],
       ["its memory", `${bytes(redis.used_memory_bytes)}${limit}, resident ${bytes(redis.resident_memory_bytes)}`],
-      ["its CPU time", `${duration(redis.cpu_user_s)} user, ${duration(redis.cpu_system_s)} system`],
+      ["its CPU, of one core", percent(rates?.cpu)],
+      ["its commands per second", rate(rates?.commands)],
       ["its clients", count(redis.connected_clients)],
-      ["its commands", count(redis.commands)],
       ["closed for reading too slowly", count(redis.output_buffer_disconnections)],
       ["its answer took", milliseconds(redis.answer_s === null ? null : redis.answer_s * 1000)],
     );
   }
-  pairs(table, rows.filter(([, value]) => value !== null && value !== undefined), "");
+  pairs(table, rows.filter(([, value]) => value && value !== "–"), "");
 }
 
 export function rooms(table, { status: { busiest_rooms: busiest } }) {

@@ -38,6 +38,7 @@ export function refusals(status) {
 export class Meter {
   #workers = new Map();
   #cluster = null;
+  #redis = null;
 
   // `now` is when the status was answered, in milliseconds of a clock that only goes forward.
   take(status, now) {
@@ -55,7 +56,7 @@ export class Meter {
     this.#workers = known;
     const total = {};
     for (const name of Object.keys(COUNTERS)) total[name] = sum(workers.map(({ rates }) => rates?.[name]));
-    return { status, workers, total, ...this.#shared(status, now) };
+    return { status, workers, total, ...this.#shared(status, now), redis: this.#redisRates(status.bus?.redis, now) };
   }
 
   #read(worker, before, now) {
@@ -75,6 +76,19 @@ export class Meter {
     const busy = cpuTimes.length ? perSecond(cpuTimes[0].time, time, now - cpuTimes[0].at) : null;
     cpuTimes.push({ time, at: now });
     return { cpuTimes, cpu: busy === null ? null : busy * 100 };
+  }
+
+  // What Redis does each second. It is asked every ten seconds: in between, what it does is what it did.
+  #redisRates(told, now) {
+    const before = this.#redis;
+    if (!told || before?.told.commands !== told.commands) this.#redis = told ? { told, at: now, rates: null } : null;
+    if (!told || !before) return null;
+    if (before.told.commands === told.commands) return before.rates;
+    const elapsed = now - before.at;
+    const cpu = ({ cpu_user_s: user, cpu_system_s: system }) => (user === null || system === null ? null : user + system);
+    const busy = perSecond(cpu(before.told), cpu(told), elapsed);
+    this.#redis.rates = { commands: perSecond(before.told.commands, told.commands, elapsed), cpu: busy === null ? null : busy * 100 };
+    return this.#redis.rates;
   }
 
   // What balancer and slots count.
