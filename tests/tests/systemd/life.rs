@@ -180,6 +180,17 @@ fn workers_do_not_outlive_a_supervisor_that_is_killed_while_it_stops() {
 }
 
 #[test]
+fn workers_do_not_outlive_a_unit_that_has_failed() {
+    let machine = Machine::boot(CONFIG);
+    machine.service("Restart=no");
+    machine.must(&["systemctl", "start", "roomd"]);
+    machine.await_workers(2);
+    machine.must(&["kill", "-KILL", &machine.supervisor().to_string()]);
+    machine.await_property("ActiveState", "failed");
+    eventually("no process is left, for no supervisor will come", || machine.processes().is_empty().then_some(()));
+}
+
+#[test]
 fn a_configuration_that_is_wrong_is_not_tried_again() {
     let machine = Machine::boot("[cluster]\nworker = 2\n");
     assert!(!machine.run(&["systemctl", "start", "roomd"]).status.success());
