@@ -134,3 +134,36 @@ fn a_moved_connection_goes_where_it_was_moved_or_else_to_anyone() {
     assert!(router.close(worker(2), id));
     assert_eq!(router.open_connections(), 0);
 }
+
+#[test]
+fn other_limits_count_the_connections_that_are_there() {
+    let mut router = router(10);
+    let peer = |last| PeerAddress::Ip(std::net::Ipv4Addr::new(10, 0, 0, last).into(), 1);
+    let first = router.open(peer(1)).unwrap();
+    let second = router.open(peer(1)).unwrap();
+    router.reconfigure(Limits::new(100, 2, vec![]), WAIT, 10, Instant::now());
+    assert_eq!(router.open(peer(1)), Err(Refusal::AddressLimit));
+    assert!(router.open(peer(2)).is_ok());
+    // What is trusted now was counted before, and the other way round: neither is left over.
+    router.reconfigure(Limits::new(100, 2, vec!["10.0.0.1".parse().unwrap()]), WAIT, 10, Instant::now());
+    let third = router.open(peer(1)).unwrap();
+    [first, second].into_iter().for_each(|id| router.end(id, None));
+    router.reconfigure(Limits::new(100, 2, vec![]), WAIT, 10, Instant::now());
+    assert!(router.open(peer(1)).is_ok(), "with the third it is the second");
+    assert_eq!(router.open(peer(1)), Err(Refusal::AddressLimit));
+    router.end(third, None);
+    assert!(router.open(peer(1)).is_ok());
+    router.reconfigure(Limits::new(1, 1, vec![]), WAIT, 10, Instant::now());
+    assert_eq!((router.open(peer(9)), router.open_connections()), (Err(Refusal::Limit), 3));
+}
+
+#[test]
+fn a_shorter_wait_is_a_shorter_one_for_those_who_wait_already() {
+    let (mut router, now) = (router(10), Instant::now());
+    let first = arrive(&mut router, now);
+    router.reconfigure(Limits::new(100, 100, vec![]), WAIT / 5, 10, now);
+    let second = arrive(&mut router, now + WAIT / 10);
+    assert_eq!(router.poll_timeout(), Some(now + WAIT / 5));
+    router.expire(now + WAIT);
+    assert_eq!(actions(&mut router), [no_worker(first), no_worker(second)]);
+}

@@ -9,7 +9,7 @@ use super::{Asked, Failure, commands::not_ready, parse, table::table};
 use crate::{
     config::{OrOff, Workers},
     emit::Kind,
-    status::{BusState, ClusterState, sample},
+    status::{BusState, ClusterState, Progress, WorkerState, sample},
 };
 
 fn asked(line: &str) -> Result<Asked, Failure> {
@@ -216,6 +216,24 @@ fn the_last_death_of_a_slot_is_told_once_though_old_workers_drain() {
     draining.generation = roomd_wire::Generation(4);
     status.workers.push(draining);
     assert_eq!(table(&status).matches("generation 5 (pid 99) ended").count(), 1);
+}
+
+#[test]
+fn the_table_tells_what_is_under_way_drained_or_was_recycled() {
+    let mut status = sample();
+    status.supervisor.progress = Some(Progress { what: "a reload".into(), done: 1, of: 2 });
+    let mut draining = status.workers[0].clone();
+    (draining.state, draining.time_left_s) = (WorkerState::Draining, Some(12.3));
+    let mut drained = status.workers[1].clone();
+    (drained.state, drained.last_death, drained.retry_in_s) = (WorkerState::Drained, None, None);
+    drained.slot = roomd_wire::Slot(2);
+    status.workers.extend([draining, drained]);
+    status.workers[0].recycled = 2;
+    let shown = table(&status);
+    for line in ["under way  a reload: 1 of 2 done", "slot 0: recycled 2 times for its memory"] {
+        assert_eq!(shown.lines().filter(|shown| *shown == line).count(), 1, "{line} in {shown}");
+    }
+    assert!(shown.contains("draining, 12.3s left") && shown.contains("  drained  "), "{shown}");
 }
 
 #[test]

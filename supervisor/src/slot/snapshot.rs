@@ -312,6 +312,34 @@ mod tests {
     }
 
     #[test]
+    fn a_drained_slot_stays_drained_and_who_is_not_trusted_yet_has_to_last() {
+        let now = Instant::now();
+        let timing = Timing { confirm: Duration::from_secs(2), ..timing() };
+        let mut fleet = Fleet::new(timing.clone(), fastrand::Rng::with_seed(1));
+        fleet.resize(2, now);
+        for slot in 0..2 {
+            fleet.handle(id(slot, 1), RunEvent::Ready, now);
+        }
+        fleet.tick(now + timing.confirm);
+        fleet.drain(roomd_wire::Slot(1), now);
+        fleet.note_recycled(roomd_wire::Slot(0), now);
+        fleet.replace(roomd_wire::Slot(0), now);
+        fleet.handle(id(0, 2), RunEvent::Ready, now);
+        let state = fleet.snapshot(&Timeline::new(now, 1000));
+        let mut restored = Fleet::restore(&state, timing, fastrand::Rng::with_seed(2), &Timeline::new(now, 2000));
+        let slot = |fleet: &Fleet, place| {
+            let slot = fleet.slot(roomd_wire::Slot(place)).unwrap();
+            (slot.is_drained(), slot.recycled(), slot.runs().next().map(|run| run.id()))
+        };
+        assert_eq!(slot(&restored, 1), (true, 0, Some(id(1, 1))));
+        assert_eq!(slot(&restored, 0), (false, 1, Some(id(0, 1))));
+        restored.tick(now + Duration::from_millis(999));
+        assert_eq!(slot(&restored, 0), (false, 1, Some(id(0, 1))));
+        restored.tick(now + Duration::from_secs(1));
+        assert_eq!(slot(&restored, 0), (false, 1, Some(id(0, 2))), "it has been ready for two seconds");
+    }
+
+    #[test]
     fn what_was_killed_is_killed_again_only_after_a_while() {
         let now = Instant::now();
         let state = all_phases(now).snapshot(&Timeline::new(now, 50));

@@ -319,6 +319,37 @@ fn whoever_waits_hears_that_the_supervisor_does_not_answer_and_may_go() {
     cluster.eventually("it did", |status| (workers(status).contains(&(0, 3, "ready".into()))).then_some(()));
 }
 
+#[test]
+fn a_file_with_more_workers_than_can_start_changes_nothing() {
+    let config = |workers: u16| format!("[cluster]\ngrace = \"1s\"\nworkers = {workers}\n");
+    let cluster = Cluster::build(2).program("test_app").numbered_by_the_file().config(&config(2)).start();
+    let before = cluster.worker_pids();
+    configure(&cluster, &config(4));
+    fail(&cluster, "exit");
+    let said = refused(&cluster, &["reload"]);
+    assert!(
+        said.contains("the new worker of slot 2 could not start") && said.contains("the old workers stay"),
+        "{said}"
+    );
+    cluster.eventually("only the old ones are left", |status| (workers(status).len() == 2).then_some(()));
+    assert_eq!((cluster.worker_pids(), cluster.status()["supervisor"]["wanted_workers"].clone()), (before, json!(2)));
+    // The file still names another number than was last in force.
+    fail(&cluster, "");
+    assert!(cluster.run(&["reload"]).contains("4 workers replaced"));
+}
+
+#[test]
+fn a_large_worker_whose_successor_cannot_start_stays() {
+    let cluster = Cluster::build(1).program("test_app").config("[cluster]\nmax_rss = \"256MiB\"\n").start();
+    let mut node = clients(&cluster, 1);
+    fail(&cluster, "exit");
+    node.ask(json!({"do": "ask", "name": "c0", "event": "grow", "args": [300 << 20]}));
+    eventually("it was tried", || cluster.log().contains("the worker that grew too large stays").then_some(()));
+    let worker = cluster.worker(0);
+    assert_eq!((worker["generation"].clone(), worker["recycled"].clone()), (json!(1), json!(0)));
+    assert_eq!(connections(&mut node, 1), [1]);
+}
+
 /// Grows by what its clients ask for, and shrinks with a new process alone.
 #[test]
 fn a_worker_that_grows_too_large_is_recycled_and_its_clients_go_on() {
