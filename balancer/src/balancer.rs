@@ -143,7 +143,8 @@ impl Balancer {
 
     /// Accepts from a listener until [`Balancer::stop`]. The listener is closed when this ends or is dropped; then those who still
     /// wait there are turned away, unless somebody keeps it for them ([`Listener::keep`]).
-    pub async fn serve(self: Rc<Self>, listener: Listener) {
+    pub async fn serve(self: Rc<Self>, mut listener: Listener) {
+        listener.begin();
         let mut mode = self.mode.subscribe();
         loop {
             let stopped = tokio::select! {

@@ -50,6 +50,8 @@ pub struct Listener {
     socket: Readiness,
     file: Option<SocketFile>,
     kept: bool,
+    /// The file of a Unix socket becomes its own when it serves.
+    claims: bool,
 }
 
 /// The file of a Unix socket that was bound here.
@@ -80,7 +82,23 @@ impl Listener {
             // sockets inherit this, which saves a call of the system for each.
             sockopt::set_tcp_nodelay(&socket, true)?;
         }
-        Ok(Listener { socket: Readiness::new(socket)?, file: None, kept: false })
+        Ok(Listener { socket: Readiness::new(socket)?, file: None, kept: false, claims: false })
+    }
+
+    /// It was bound by the program that this process was before, and its file goes with it, too; from when it serves, since until
+    /// then that program may have it back.
+    pub fn own(&mut self) {
+        self.claims = true;
+    }
+
+    /// It serves from now on.
+    pub(crate) fn begin(&mut self) {
+        if self.claims
+            && let Ok(ListenAddress::Unix(path)) = self.local_address()
+            && let Ok(inode) = inode(&path)
+        {
+            self.file = Some(SocketFile { path, inode });
+        }
     }
 
     /// From now on somebody else holds it too, for whoever serves here after this process: who waits to be accepted when serving
@@ -162,7 +180,7 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     }
     socket.listen(BACKLOG)?;
     let file = SocketFile { inode: inode(path)?, path: path.to_owned() };
-    Ok(Listener { socket: Readiness::new(socket.into())?, file: Some(file), kept: false })
+    Ok(Listener { socket: Readiness::new(socket.into())?, file: Some(file), kept: false, claims: false })
 }
 
 /// What is found where a Unix socket is to be bound.

@@ -4,7 +4,7 @@
 //! for the answer. The loop may answer at once (`Status`, `Kill`, `Stop`) or when the thing is done (`Reload`, `Scale`, `Drain`, `Publish`);
 //! an answer that nobody waits for any more is dropped.
 
-use std::time::Duration;
+use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use roomd_wire::Slot;
 use roomd_worker::bus::PublishError;
@@ -56,6 +56,15 @@ pub enum Command {
     },
     /// Tell or change what is logged. Answered at once.
     Log(LogOrder, Reply<Result<LogStatus, CommandError>>),
+    /// Become another program. Answered only where that fails; else the new one answers, on the connection that has asked.
+    Upgrade {
+        /// The new program; none: the one that was started, as it is on the disk now.
+        binary: Option<PathBuf>,
+        /// The connection.
+        asker: OwnedFd,
+        /// The answer.
+        reply: Reply<Result<Upgraded, CommandError>>,
+    },
     /// Publish an order to clients. Answered when the bus has taken it.
     Publish(Publication, Reply<Result<(), CommandError>>),
 }
@@ -70,6 +79,19 @@ pub struct Published {
 /// A reload is done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Reloaded {
+    /// How many workers were replaced.
+    pub replaced: u16,
+}
+
+/// The supervisor is another program, and the workers are replaced.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Upgraded {
+    /// The version that was.
+    pub from: String,
+    /// The version that is.
+    pub to: String,
+    /// The supervisor's process, the same as before.
+    pub pid: u32,
     /// How many workers were replaced.
     pub replaced: u16,
 }
@@ -194,6 +216,20 @@ pub enum CommandError {
         /// How many more there are.
         others: usize,
     },
+    /// The new program cannot take over.
+    #[error("not upgraded: {reason}; the old supervisor serves on")]
+    NotUpgraded {
+        /// Its own words, or what happened to it.
+        reason: String,
+    },
+    /// The new program has taken over, but the workers were not replaced.
+    #[error("the supervisor is roomd {version} now, but its workers were not replaced: {error}")]
+    NotReloaded {
+        /// The new version.
+        version: String,
+        /// Why not.
+        error: Box<CommandError>,
+    },
     /// The bus did not take an order to clients.
     #[error("failed to {0}: `roomd status` shows how the bus is")]
     Publish(PublishError),
@@ -218,6 +254,8 @@ impl CommandError {
             CommandError::DrainUndone { .. } => "drain_undone",
             CommandError::NeedsRestart { .. } => "needs_restart",
             CommandError::Config { .. } => "config",
+            CommandError::NotUpgraded { .. } => "not_upgraded",
+            CommandError::NotReloaded { .. } => "not_reloaded",
             CommandError::Publish(PublishError::Down(_)) => "bus_down",
             CommandError::Publish(PublishError::Full) => "bus_full",
             CommandError::Publish(PublishError::Unconfirmed(_)) => "unconfirmed",
@@ -266,6 +304,11 @@ impl Commands {
     /// Puts a slot back into service.
     pub async fn undrain(&self, slot: Slot) -> Result<Undrained, CommandError> {
         self.ask(|reply| Command::Undrain(slot, reply)).await?
+    }
+
+    /// Becomes another program: returns only where that fails.
+    pub async fn upgrade(&self, binary: Option<PathBuf>, asker: OwnedFd) -> Result<Upgraded, CommandError> {
+        self.ask(|reply| Command::Upgrade { binary, asker, reply }).await?
     }
 
     /// Changes the number of workers.

@@ -12,6 +12,11 @@ pub struct Lead {
 }
 
 impl Lead {
+    /// Goes on from an earlier supervisor: this worker leads, if any does.
+    pub fn goes_on(&mut self, leader: Option<WorkerId>) {
+        self.leader = leader;
+    }
+
     /// A worker is ready.
     pub fn ready(&mut self, id: WorkerId) -> Option<WorkerId> {
         self.ready.push(id);

@@ -101,6 +101,7 @@ mod emit;
 #[doc(hidden)]
 pub mod hub;
 mod human;
+mod inherit;
 mod last_words;
 mod lead;
 mod ledger;

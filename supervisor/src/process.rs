@@ -41,7 +41,6 @@ impl Process {
         Ok(Process { pid, handle, started: start_time(pid.as_raw_pid().cast_unsigned()).unwrap_or_default() })
     }
 
-    #[allow(dead_code, reason = "for the supervisor that takes workers over, which comes next")]
     /// Takes on a process that an earlier supervisor has started; none if it has ended, or its number is another's by now.
     /// `started` is what [`Process::started`] was. Must be called inside a tokio runtime.
     pub fn adopt(number: u32, started: u64) -> io::Result<Option<Process>> {
@@ -61,7 +60,6 @@ impl Process {
         self.pid.as_raw_pid().cast_unsigned()
     }
 
-    #[allow(dead_code, reason = "as above")]
     /// When it was started, in the kernel's ticks: with its number, a name that no other process of this boot ever has.
     pub fn started(&self) -> u64 {
         self.started

@@ -13,7 +13,7 @@
 //! (inside a `LocalSet`); they reach the loop by [`Commands`](command::Commands) alone. The loop handles signals itself, and
 //! returns once the last worker has ended.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, io::Read as _, os::fd::OwnedFd, process::ExitCode, rc::Rc};
 
 use serde::Deserialize;
 
@@ -23,8 +23,9 @@ use crate::{
     cli::{self, Asked, Failure},
     command,
     config::{Config, Environment, Flags, SharedToken, Sources},
+    inherit::{Heirloom, Previous, State, TakeoverCheck},
     logging,
-    systemd::{Inherited, ServiceManager},
+    systemd::{Inherited, ServiceManager, Store},
     up::up,
 };
 
@@ -46,6 +47,14 @@ pub struct Cluster {
     pub admin: Option<String>,
     /// What admin clients show, as a reload may change it.
     pub admin_token: SharedToken,
+    /// The service manager's store of descriptors.
+    pub store: Store,
+    /// What listens, with the names by which the next program finds it.
+    pub passing: Vec<(String, OwnedFd)>,
+    /// What an earlier supervisor process has left.
+    pub heirloom: Option<Heirloom>,
+    /// The program that this process was before.
+    pub previous: Option<Rc<Previous>>,
     /// What control and admin ask.
     pub commands: tokio::sync::mpsc::Receiver<command::Command>,
     /// Who is told how the cluster is.
@@ -70,20 +79,50 @@ pub struct Cluster {
 /// }
 /// ```
 pub fn run<M, A: MakeApp<M>>(app: A) -> ExitCode {
-    match cli::parse(std::env::args_os()).and_then(|asked| carry_out(asked, app)) {
+    let previous = Previous::of_process().map(Rc::new);
+    match cli::parse(std::env::args_os()).and_then(|asked| carry_out(asked, app, previous.clone())) {
         Ok(code) => code,
-        Err(failure) => failure.report(),
+        Err(failure) => {
+            let lost = previous.and_then(|previous| previous.give_back(&failure.text()));
+            let code = failure.report();
+            if let Some(error) = lost {
+                eprintln!("roomd: the program before cannot go on: {error}");
+            }
+            code
+        }
     }
 }
 
-fn carry_out<M, A: MakeApp<M>>(asked: Asked, app: A) -> Result<ExitCode, Failure> {
+fn carry_out<M, A: MakeApp<M>>(asked: Asked, app: A, previous: Option<Rc<Previous>>) -> Result<ExitCode, Failure> {
     let shape = AppShape::of::<A::Config>();
     match asked {
         Asked::Up(flags) => {
             // First thing: nobody else may take them for its own.
-            let inherited = Inherited::of_process();
+            let inherited = match &previous {
+                Some(previous) => {
+                    previous.left().map(|(inherited, left)| (inherited, Some(left))).map_err(Failure::runtime)
+                }
+                None => Inherited::of_process().map(|inherited| (inherited, None)).map_err(Failure::runtime),
+            };
             let _last_lines = logging::start_in_background(&Environment::of_process())?;
-            up(Sources::of_process(flags, shape), inherited.map_err(Failure::runtime)?)
+            let (inherited, took_over) = inherited?;
+            up(Sources::of_process(flags, shape), inherited, took_over, previous)
+        }
+        Asked::Takeover(arguments) => {
+            // What `up` would meet before it takes over; nothing is touched.
+            let words = [OsString::from("roomd")].into_iter().chain(arguments);
+            let Asked::Up(flags) = cli::parse(words)? else {
+                return Err(Failure::Usage("this is no command line of a supervisor".into()));
+            };
+            logging::start(&Environment::of_process())?;
+            // Its last line alone will be shown.
+            let config = Sources::of_process(flags, shape).load();
+            config.map_err(|problems| Failure::Runtime(Failure::from(problems).text()))?;
+            let mut state = Vec::new();
+            std::io::stdin().read_to_end(&mut state).map_err(Failure::runtime)?;
+            State::decode(&state).map_err(Failure::runtime)?;
+            let can = TakeoverCheck { takeover: env!("CARGO_PKG_VERSION").into() };
+            cli::show(&serde_json::to_string(&can).map_err(Failure::runtime)?)
         }
         Asked::Worker => {
             logging::start(&Environment::of_process())?;
@@ -102,6 +141,7 @@ fn carry_out<M, A: MakeApp<M>>(asked: Asked, app: A) -> Result<ExitCode, Failure
         Asked::Reload { place, parallel } => client(place, async |place| cli::reload(place, parallel).await),
         Asked::Drain { place, slot, force } => client(place, async |place| cli::drain(place, slot, force).await),
         Asked::Undrain { place, slot } => client(place, async |place| cli::undrain(place, slot).await),
+        Asked::Upgrade { place, binary } => client(place, async |place| cli::upgrade(place, binary).await),
         Asked::Scale { place, workers } => client(place, async |place| cli::scale(place, workers).await),
         Asked::Stop(place) => client(place, cli::stop),
         Asked::Kill { place, slot, signal } => client(place, async |place| cli::kill(place, slot, signal).await),

@@ -3,8 +3,10 @@
 use std::{
     fmt::Display,
     net::{Ipv4Addr, SocketAddr},
+    os::fd::{AsFd as _, BorrowedFd},
     path::Path,
     pin::pin,
+    rc::Rc,
 };
 
 use roomd_balancer::{ListenAddress, ListenError, Listener};
@@ -18,34 +20,61 @@ use crate::{
     command::{CommandError, Commands},
     config::{Config, Problems, SharedToken, Sources, redact_redis_url},
     control::{self, ControlSocket},
+    inherit::{Heirloom, Previous, TookOver},
     limits, logging, supervise,
     systemd::{
-        Inherited, Keep, Notifier, Passed, PassedSocket, Public, STORED_ADMIN, STORED_CONTROL, ServiceManager, Store,
+        Inherited, Keep, Notifier, Passed, PassedSocket, Public, STORED, STORED_ADMIN, STORED_CONTROL, ServiceManager,
+        Store,
     },
 };
 
-/// Runs the cluster until it is stopped; `inherited` is what this process was started with.
-pub fn up(sources: Sources, inherited: Inherited) -> Result<(), Failure> {
+/// Runs the cluster until it is stopped; `inherited` is what this process was started with, `previous` the program that it was before,
+/// and `took_over` what that had in hand.
+pub fn up(
+    sources: Sources,
+    inherited: Inherited,
+    took_over: Option<TookOver>,
+    previous: Option<Rc<Previous>>,
+) -> Result<(), Failure> {
     let config = sources.load()?;
     let sources = sources.with_the_file_named();
     // One thread for all that the supervisor does; the hub has its own.
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::runtime)?;
-    runtime.block_on(tokio::task::LocalSet::new().run_until(run(sources, config, inherited)))
+    runtime.block_on(tokio::task::LocalSet::new().run_until(run(sources, config, inherited, took_over, previous)))
 }
 
-async fn run(sources: Sources, config: Config, mut inherited: Inherited) -> Result<(), Failure> {
+async fn run(
+    sources: Sources,
+    config: Config,
+    mut inherited: Inherited,
+    took_over: Option<TookOver>,
+    previous: Option<Rc<Previous>>,
+) -> Result<(), Failure> {
     logging::configure(&config.log);
     let descriptors = limits::raise_descriptors();
     let notifier = Notifier::of_process();
     let store = Store::new(notifier.clone());
     let mut passed = Passed::of(&mut inherited, &store)
         .map_err(|error| wrong_unit(error, "clients come by ListenStream=, with Accept=no"))?;
+    let name = |passed: &Option<PassedSocket>, else_: &str| {
+        passed.as_ref().map_or_else(|| else_.to_owned(), |passed| passed.name.clone())
+    };
+    let (control_name, admin_name) = (name(&passed.control, STORED_CONTROL), name(&passed.admin, STORED_ADMIN));
     let control = control_socket(&config.control, passed.control.take(), &store)?;
     let admin = admin_listener(config.admin, passed.admin.take(), &store)?;
     let admin_url = admin.as_ref().map(|admin| format!("http://{}", admin.address()));
     let listeners = passed.public(&config.listen, &store).into_iter().map(|public| listener(public, &store));
-    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+    let (names, listeners): (Vec<_>, Vec<_>) = listeners.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let heirloom = Heirloom::take(&mut inherited, took_over, &store);
     inherited.close_rest(&store);
+    let mut passing = Vec::new();
+    let mut pass = |name: &str, socket: BorrowedFd<'_>| {
+        passing.push((name.to_owned(), socket.try_clone_to_owned().map_err(Failure::runtime)?));
+        Ok::<_, Failure>(())
+    };
+    names.iter().zip(&listeners).try_for_each(|(name, listener)| pass(name, listener.as_fd()))?;
+    control.socket().map_or(Ok(()), |socket| pass(&control_name, socket))?;
+    admin.as_ref().map_or(Ok(()), |admin| pass(&admin_name, admin.as_fd()))?;
     let addresses: Vec<ListenAddress> = listeners.iter().filter_map(|listener| listener.local_address().ok()).collect();
     let line = start_line(&config, &addresses, admin_url.as_deref());
     if !logging::say(tracing::Level::INFO, &line) {
@@ -77,6 +106,10 @@ async fn run(sources: Sources, config: Config, mut inherited: Inherited) -> Resu
         admin_token,
         commands: receiver,
         service: ServiceManager::new(notifier),
+        store,
+        passing,
+        heirloom,
+        previous,
     };
     let mut supervise = pin!(supervise::run(cluster));
     loop {
@@ -104,14 +137,18 @@ fn wrong_unit(problem: impl Display, way_out: &str) -> Failure {
 }
 
 /// One of the listeners for clients. What is bound here is put into the store, so that a restart refuses nobody.
-fn listener(public: Public, store: &Store) -> Result<Listener, Failure> {
+fn listener(public: Public, store: &Store) -> Result<(String, Listener), Failure> {
     match public {
         Public::Passed(PassedSocket { name, address, socket }) => {
             let mut listener = Listener::adopt(socket).map_err(|error| {
                 Failure::Runtime(format!("cannot serve on {address}, passed as \"{name}\": {error}"))
             })?;
-            listener.keep();
-            Ok(listener)
+            match name.starts_with(STORED) && !store.is_there() {
+                // There is no store: the program that this process was before has bound it.
+                true => listener.own(),
+                false => listener.keep(),
+            }
+            Ok((name, listener))
         }
         Public::Bind(address, name) => {
             let mut listener =
@@ -120,7 +157,7 @@ fn listener(public: Public, store: &Store) -> Result<Listener, Failure> {
                 store.keep(&name, &listener, Keep::UntilRemoved);
                 listener.keep();
             }
-            Ok(listener)
+            Ok((name, listener))
         }
     }
 }
@@ -140,7 +177,12 @@ fn bind(address: &ListenAddress) -> Result<Listener, ListenError> {
 fn control_socket(path: &Path, passed: Option<PassedSocket>, store: &Store) -> Result<ControlSocket, Failure> {
     match passed {
         Some(passed) if passed.address == ListenAddress::Unix(path.to_owned()) => {
-            return ControlSocket::adopt(path, passed.socket).map_err(Failure::runtime);
+            let ours = passed.is_stored() && !store.is_there();
+            let mut control = ControlSocket::adopt(path, passed.socket).map_err(Failure::runtime)?;
+            if ours {
+                control.own();
+            }
+            return Ok(control);
         }
         Some(passed) if passed.is_stored() => passed.forget(store),
         // Every command would look for it elsewhere.

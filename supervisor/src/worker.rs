@@ -5,10 +5,10 @@ use std::{
     ffi::OsStr,
     fmt, io,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd as _, OwnedFd},
         unix::process::CommandExt as _,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     rc::Rc,
     time::{Duration, Instant},
@@ -24,11 +24,11 @@ use tokio::{
 
 use crate::{
     config::TOKEN_VARIABLE,
+    inherit::private_variables,
     last_words::LastWords,
     logging::{self, Origin, Output},
     process::Process,
     slot::Exit,
-    systemd::VARIABLES,
 };
 
 /// What a dead worker still said is read for at most this long: a process that it left behind could hold its socket open.
@@ -58,6 +58,8 @@ pub type WorkerEvents = mpsc::Sender<(WorkerId, FromWorker)>;
 #[derive(Clone, Debug)]
 pub struct Program {
     executable: PathBuf,
+    /// The file itself, where another one is, or may be, at that path.
+    file: Option<Rc<OwnedFd>>,
 }
 
 /// A running worker.
@@ -69,7 +71,6 @@ pub struct Worker {
     /// Its control socket.
     pub link: Rc<WorkerLink>,
     /// What it writes.
-    #[allow(dead_code, reason = "for the supervisor that takes workers over, which comes next")]
     pub output: Vec<Rc<Output>>,
     /// What it last said of itself.
     pub stats: RefCell<WorkerStats>,
@@ -83,6 +84,8 @@ pub struct Worker {
     pub busy_with: RefCell<Option<String>>,
     /// Streams that wait until its socket has room; each holds this.
     streams_waiting: Rc<()>,
+    /// Whatever waits until then; each holds this.
+    sending: Rc<()>,
     /// Whether the log was told that this worker is without the bus while others have it.
     pub told_without_bus: Cell<bool>,
 }
@@ -90,16 +93,30 @@ pub struct Worker {
 impl Program {
     /// Finds the executable once, now: a path stays right when the file is replaced, for the next worker to be the new program.
     pub fn of_this_process() -> io::Result<Self> {
-        Ok(Program { executable: std::env::current_exe()? })
+        Ok(Program { executable: std::env::current_exe()?, file: None })
+    }
+
+    /// A file that was at this path.
+    pub fn of_file(path: PathBuf, file: OwnedFd) -> Self {
+        Program { executable: path, file: Some(Rc::new(file)) }
+    }
+
+    /// Where it is, or was.
+    pub fn path(&self) -> &Path {
+        &self.executable
     }
 
     /// Starts a worker; `events` hears of it until it has ended.
     pub fn start(&self, id: WorkerId, balancer: &Rc<Balancer>, events: &WorkerEvents) -> io::Result<Worker> {
         let (link, theirs) = WorkerLink::pair()?;
         let [(stdout, to_stdout), (stderr, to_stderr)] = [io::pipe()?, io::pipe()?];
-        let mut command = Command::new(&self.executable);
+        let mut command = match &self.file {
+            // In the child it is open under the same number.
+            Some(file) => Command::new(format!("/proc/self/fd/{}", file.as_raw_fd())),
+            None => Command::new(&self.executable),
+        };
         // Nor may it speak to the service manager in the supervisor's name.
-        for variable in VARIABLES {
+        for variable in private_variables() {
             command.env_remove(variable);
         }
         command
@@ -145,7 +162,8 @@ impl Worker {
         let reader = spawn_local(read_link(id, link.clone(), balancer.clone(), events.clone()));
         let readers: Vec<_> = readers.chain([reader]).collect();
         spawn_local(await_end(id, process.clone(), readers, events.clone()));
-        let (stats, reported, greeted, told_without_bus, busy_with, streams_waiting) = Default::default();
+        let (stats, reported, greeted, told_without_bus, busy_with) = Default::default();
+        let (streams_waiting, sending) = Default::default();
         let pid = process.id();
         Ok(Worker {
             pid,
@@ -159,6 +177,7 @@ impl Worker {
             told_without_bus,
             busy_with,
             streams_waiting,
+            sending,
         })
     }
 
@@ -184,9 +203,20 @@ impl Worker {
         }
     }
 
+    /// To be held while something is on its way to it.
+    pub fn sending(&self) -> Rc<()> {
+        self.sending.clone()
+    }
+
+    /// Whether nothing waits to be sent to it.
+    pub fn has_sent_all(&self) -> bool {
+        Rc::strong_count(&self.sending) == 1
+    }
+
     fn tell_later(&self, message: ToWorker, stream: Option<(OwnedFd, Rc<()>)>) {
-        let link = self.link.clone();
+        let (link, sending) = (self.link.clone(), self.sending());
         spawn_local(async move {
+            let _sending = sending;
             let descriptors: Vec<_> = stream.iter().map(|(stream, _)| stream.as_fd()).collect();
             if let Err(error) = link.send(&message, &descriptors).await {
                 not_sent(&error);
@@ -280,7 +310,7 @@ mod tests {
         LocalSet::new().block_on(&runtime, async {
             let balancer = Balancer::new(Config::with_defaults("/nowhere".into(), 1).for_balancer());
             let (events, mut received) = mpsc::channel(8);
-            let worker = Program { executable }.start(ID, &balancer, &events).unwrap();
+            let worker = Program { executable, file: None }.start(ID, &balancer, &events).unwrap();
             meanwhile(&worker).await;
             let ended = tokio::time::timeout(Duration::from_secs(20), received.recv()).await;
             let Ok(Some((ID, FromWorker::Ended(exit)))) = ended else { panic!("{ended:?}") };

@@ -75,6 +75,13 @@ pub enum Asked {
         /// Which slot.
         slot: u16,
     },
+    /// Become another program.
+    Upgrade {
+        /// Where the control socket is.
+        place: Flags,
+        /// Which.
+        binary: Option<PathBuf>,
+    },
     /// Change the number of workers.
     Scale {
         /// Where the control socket is.
@@ -116,6 +123,8 @@ pub enum Asked {
     },
     /// Be a worker: started by the supervisor.
     Worker,
+    /// Say whether this program can take over from a supervisor with this command line.
+    Takeover(Vec<OsString>),
     /// Help or the version was asked for: print this.
     Print(String),
 }
@@ -167,6 +176,14 @@ enum Command {
         /// Replace so many workers at a time
         #[arg(long, value_name = "K", default_value = "1", value_parser = number_of_workers)]
         parallel: u16,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Replace the supervisor's own program in place, then all workers; the old ones stay if the new cannot take over
+    Upgrade {
+        /// The new program [default: the one that was started, as it is on the disk now]
+        #[arg(long, value_name = "PATH")]
+        binary: Option<PathBuf>,
         #[command(flatten)]
         place: Place,
     },
@@ -246,6 +263,13 @@ enum Command {
     /// Be a worker (the supervisor starts them)
     #[command(hide = true)]
     Worker,
+    /// Say whether this program can take over from a supervisor (which starts it for that)
+    #[command(hide = true)]
+    Takeover {
+        /// Of the supervisor
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
     /// Print the manual page, as packages install it: `roomd man | man -l -`
     #[command(hide = true)]
     Man,
@@ -304,6 +328,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, Fai
         Some(Command::Reload { parallel, place }) => Asked::Reload { place: place.flags(), parallel },
         Some(Command::Drain { slot, force, place }) => Asked::Drain { place: place.flags(), slot, force },
         Some(Command::Undrain { slot, place }) => Asked::Undrain { place: place.flags(), slot },
+        Some(Command::Upgrade { binary, place }) => Asked::Upgrade { place: place.flags(), binary },
         Some(Command::Scale { workers, place }) => Asked::Scale { place: place.flags(), workers },
         Some(Command::Stop { place }) => Asked::Stop(place.flags()),
         Some(Command::Kill { slot, signal, place }) => Asked::Kill { place: place.flags(), slot, signal },
@@ -315,6 +340,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, Fai
         Some(Command::Emit(emit)) => ordered(emit.order()?),
         Some(Command::Sockets(sockets)) => ordered(sockets.order()?),
         Some(Command::Worker) => Asked::Worker,
+        Some(Command::Takeover { arguments }) => Asked::Takeover(arguments),
         Some(Command::Man) => {
             let page = man_page(Arguments::command()).map_err(Failure::runtime)?;
             Asked::Print(String::from_utf8_lossy(&page).into_owned())

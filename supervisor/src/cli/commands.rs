@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{failure::Failure, order::Order, patience, table::table};
 use crate::{
     application::AppShape,
-    command::{Drained, Killed, Published, Reloaded, Scaled, Undrained},
+    command::{Drained, Killed, Published, Reloaded, Scaled, Undrained, Upgraded},
     config::{Flags, Sources, TOKEN_VARIABLE},
     control::{Ask, Client, ClientError},
     logging::{LogOrder, LogStatus},
@@ -59,6 +59,16 @@ pub async fn reload(place: Flags, parallel: u16) -> Result<(), Failure> {
     let ask = Ask::Reload { parallel: Some(parallel) };
     let done: Reloaded = patience::ask(&control_path(place), ask, "the reload").await?;
     print(&format!("{} replaced", count(done.replaced, "worker")));
+    Ok(())
+}
+
+/// Replaces the supervisor's program.
+pub async fn upgrade(place: Flags, binary: Option<PathBuf>) -> Result<(), Failure> {
+    // As seen from here: the supervisor may be elsewhere.
+    let binary = binary.map(std::path::absolute).transpose().map_err(Failure::runtime)?;
+    let done: Upgraded = connect(place).await?.ask_long(Ask::Upgrade { binary }).await?;
+    let Upgraded { from, to, pid, replaced } = done;
+    print(&format!("from roomd {from} to {to} (process {pid}), {} replaced", count(replaced, "worker")));
     Ok(())
 }
 

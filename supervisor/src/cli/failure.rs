@@ -23,6 +23,14 @@ impl Failure {
         Failure::Runtime(error.to_string())
     }
 
+    /// It in one line.
+    pub fn text(&self) -> String {
+        match self {
+            Failure::Usage(message) | Failure::Runtime(message) | Failure::Interrupted(message) => one_line(message),
+            Failure::Configuration(problems) => one_line(&problems.first()),
+        }
+    }
+
     /// Says it on standard error and gives the exit code: usage 2, configuration 78 (EX_CONFIG), run time 1, interrupted 130.
     pub fn report(self) -> ExitCode {
         let (message, code) = match self {

@@ -17,7 +17,9 @@ mod table;
 mod tests;
 
 pub use args::{Asked, parse};
-pub use commands::{check, drain, kill, log, order, print, reload, scale, show, status, stop, top, undrain, wait};
+pub use commands::{
+    check, drain, kill, log, order, print, reload, scale, show, status, stop, top, undrain, upgrade, wait,
+};
 pub use failure::Failure;
 pub use init::init;
 pub use signal::parse_signal;

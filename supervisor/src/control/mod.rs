@@ -20,5 +20,5 @@ mod tests;
 
 pub use client::{Client, ClientError};
 pub use protocol::Ask;
-pub use server::serve;
+pub use server::{answer, serve};
 pub use socket::ControlSocket;

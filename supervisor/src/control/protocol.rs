@@ -1,5 +1,7 @@
 //! The lines of the control socket.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -41,6 +43,12 @@ pub enum Ask {
         /// Which slot.
         slot: u16,
     },
+    /// Become another program.
+    Upgrade {
+        /// Which: an absolute path; none for the one that was started, as it is on the disk now.
+        #[serde(default)]
+        binary: Option<PathBuf>,
+    },
     /// Change the number of workers.
     Scale {
         /// To how many.
@@ -78,6 +86,9 @@ impl Ask {
             }
             Ask::Drain { slot, .. } => Some(("drain", format!("slot {slot}"))),
             Ask::Undrain { slot } => Some(("undrain", format!("slot {slot}"))),
+            Ask::Upgrade { binary } => {
+                Some(("upgrade", binary.as_ref().map_or(String::new(), |path| format!("to {}", path.display()))))
+            }
             Ask::Scale { workers } => Some(("scale", format!("to {workers} workers"))),
             Ask::Stop => Some(("stop", String::new())),
             Ask::Kill { slot, signal } => Some(("kill", format!("slot {slot}, signal {signal}"))),

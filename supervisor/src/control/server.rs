@@ -1,6 +1,10 @@
 //! The supervisor's side of the control socket.
 
-use std::{io, os::fd::IntoRawFd, time::Duration};
+use std::{
+    io,
+    os::fd::{AsFd as _, IntoRawFd, OwnedFd},
+    time::Duration,
+};
 
 use nix::unistd::Uid;
 use roomd_wire::Slot;
@@ -105,7 +109,7 @@ async fn connection(stream: UnixStream, commands: Commands, places: &Places) -> 
         let (outcome, stops) = match parse(&line) {
             Ok(ask) => {
                 let stops = ask == Ask::Stop;
-                (audited(ask, &commands, &asker).await, stops)
+                (audited(ask, &commands, &asker, &stream).await, stops)
             }
             Err(refused) => (refused, false),
         };
@@ -135,10 +139,10 @@ fn parse(line: &[u8]) -> Result<Ask, Outcome> {
 }
 
 /// Carries out, and logs who asked if it changes something.
-async fn audited(ask: Ask, commands: &Commands, asker: &Asker) -> Outcome {
-    let Some((command, detail)) = ask.changes() else { return carry_out(ask, commands).await };
+async fn audited(ask: Ask, commands: &Commands, asker: &Asker, stream: &BufReader<UnixStream>) -> Outcome {
+    let Some((command, detail)) = ask.changes() else { return carry_out(ask, commands, stream).await };
     let audit = Audit::begin(asker.clone(), command, detail);
-    let outcome = carry_out(ask, commands).await;
+    let outcome = carry_out(ask, commands, stream).await;
     match &outcome {
         Outcome::Ok(_) => audit.done(),
         Outcome::Error(refusal) => audit.failed(&refusal.message),
@@ -146,13 +150,17 @@ async fn audited(ask: Ask, commands: &Commands, asker: &Asker) -> Outcome {
     outcome
 }
 
-async fn carry_out(ask: Ask, commands: &Commands) -> Outcome {
+async fn carry_out(ask: Ask, commands: &Commands, stream: &BufReader<UnixStream>) -> Outcome {
     match ask {
         Ask::Status => outcome(commands.status().await),
         Ask::Reload { parallel: Some(0) } => refusal("bad_request", "a reload replaces at least one worker at a time"),
         Ask::Reload { parallel } => outcome(commands.reload(parallel.unwrap_or(1)).await),
         Ask::Drain { slot, force } => outcome(commands.drain(Slot(slot), force).await),
         Ask::Undrain { slot } => outcome(commands.undrain(Slot(slot)).await),
+        Ask::Upgrade { binary } => match stream.get_ref().as_fd().try_clone_to_owned() {
+            Ok(asker) => outcome(commands.upgrade(binary, asker).await),
+            Err(error) => refusal("internal", &format!("this connection cannot be carried over: {error}")),
+        },
         Ask::Scale { workers } => match workers {
             1..=crate::config::MAX_WORKERS => outcome(commands.scale(workers).await),
             _ => refusal("bad_request", &format!("a cluster has from 1 to {} workers", crate::config::MAX_WORKERS)),
@@ -183,6 +191,19 @@ fn outcome<T: Serialize>(result: Result<T, CommandError>) -> Outcome {
 
 fn refusal(code: &str, message: &str) -> Outcome {
     Outcome::Error(Refusal { code: code.into(), message: message.into() })
+}
+
+/// Answers on a connection that another program has accepted: this process was that one when the request came.
+pub async fn answer<T: Serialize>(connection: OwnedFd, result: Result<T, CommandError>) {
+    let connection = std::os::unix::net::UnixStream::from(connection);
+    let answered = async {
+        connection.set_nonblocking(true)?;
+        send(&mut BufReader::new(UnixStream::from_std(connection)?), outcome(result)).await
+    };
+    if let Err(error) = answered.await {
+        // Whoever has asked has left, most likely.
+        tracing::debug!(%error, "an answer was not sent");
+    }
 }
 
 async fn send(stream: &mut BufReader<UnixStream>, outcome: Outcome) -> io::Result<()> {

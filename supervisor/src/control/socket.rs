@@ -28,6 +28,8 @@ pub struct ControlSocket {
     path: PathBuf,
     /// Device and inode of the socket's file: another's that took its place is left alone. None if the file shall stay.
     file: Option<(u64, u64)>,
+    /// It becomes its own when it serves.
+    claims: bool,
     /// Held for as long as the supervisor lives; the kernel lets go of it however that ends.
     _lock: Option<Flock<File>>,
 }
@@ -85,6 +87,7 @@ impl ControlSocket {
             listener: Some(listener),
             path: path.into(),
             file: Some((file.dev(), file.ino())),
+            claims: false,
             _lock: Some(lock),
         })
     }
@@ -94,7 +97,13 @@ impl ControlSocket {
     pub fn adopt(path: &Path, socket: OwnedFd) -> Result<ControlSocket, SocketError> {
         let listener = UnixListener::from(socket);
         listener.set_nonblocking(true).map_err(failed("take over", path))?;
-        Ok(ControlSocket { listener: Some(listener), path: path.into(), file: None, _lock: None })
+        Ok(ControlSocket { listener: Some(listener), path: path.into(), file: None, claims: false, _lock: None })
+    }
+
+    /// It was made by the program that this process was before, and its file goes with it, too; from when it serves, since until then
+    /// that program may have it back.
+    pub fn own(&mut self) {
+        self.claims = true;
     }
 
     /// From now on somebody else holds it too, for the next supervisor: its file stays.
@@ -110,6 +119,9 @@ impl ControlSocket {
     /// The listener, for the runtime; once.
     pub(super) fn take_listener(&mut self) -> io::Result<tokio::net::UnixListener> {
         let listener = self.listener.take().ok_or_else(|| io::Error::other("the control socket is served already"))?;
+        if self.claims {
+            self.file = fs::symlink_metadata(&self.path).ok().map(|file| (file.dev(), file.ino()));
+        }
         tokio::net::UnixListener::from_std(listener)
     }
 }

@@ -27,6 +27,9 @@ async fn answer(mut commands: tokio::sync::mpsc::Receiver<Command>) {
             Command::Reload(_, reply) => drop(reply.send(Ok(Reloaded { replaced: 2 }))),
             Command::Drain { slot, reply, .. } => drop(reply.send(Err(CommandError::LastReady { slot }))),
             Command::Undrain(slot, reply) => drop(reply.send(Ok(Undrained { slot: slot.0 }))),
+            Command::Upgrade { reply, .. } => {
+                drop(reply.send(Err(CommandError::NotUpgraded { reason: "as tested".into() })))
+            }
             Command::Scale(to, reply) => drop(reply.send(Ok(Scaled { from: 2, to }))),
             Command::Log(order, reply) => {
                 let mut filters = Filters::default();

@@ -47,6 +47,16 @@ pub struct EventLoop {
     stopping: bool,
 }
 
+/// A loop that stands still, for whatever thread goes on with it.
+pub struct Stopped {
+    events: mpsc::UnboundedSender<HubEvent>,
+    epoll: OwnedFd,
+    pub(super) peers: Slab<Peer>,
+    pub(super) routes: Routes,
+    to_write: Vec<PeerKey>,
+    to_remove: Vec<PeerKey>,
+}
+
 /// The poll, with the descriptor that commands come with: what can fail is made before the thread starts.
 pub fn create_poll(shared: &Shared) -> io::Result<OwnedFd> {
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
@@ -78,6 +88,34 @@ impl EventLoop {
             self.round()?;
         }
         Ok(())
+    }
+
+    /// Reads what is in the streams at this moment and routes it: nothing but parts of messages is left in hand.
+    pub fn stop(mut self) -> Stopped {
+        let keys: Vec<PeerKey> = self.peers.iter().map(|(key, _)| key).collect();
+        keys.into_iter().for_each(|key| self.read(key));
+        self.ready.clear();
+        self.work();
+        let EventLoop { events, epoll, peers, routes, to_write, to_remove, .. } = self;
+        Stopped { events, epoll, peers, routes, to_write, to_remove }
+    }
+
+    /// Goes on where one stopped.
+    pub fn go_on(shared: Arc<Shared>, stopped: Stopped) -> Self {
+        let Stopped { events, epoll, peers, routes, to_write, to_remove } = stopped;
+        EventLoop { peers, routes, to_write, to_remove, ..EventLoop::new(shared, events, epoll) }
+    }
+
+    /// A peer as another process had it.
+    pub(super) fn restore(&mut self, peer: Peer, channels: &[Vec<u8>], prefixes: &[Vec<u8>]) {
+        let key = self.peers.vacant_key();
+        self.add(peer);
+        if self.peers.contains(key) {
+            channels.iter().for_each(|channel| self.routes.subscribe(key, channel));
+            prefixes.iter().for_each(|prefix| self.routes.subscribe_prefix(key, prefix));
+            self.to_write.push(key);
+            self.write();
+        }
     }
 
     /// One round.

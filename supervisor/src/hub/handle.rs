@@ -18,7 +18,7 @@ use rustix::{
 use tokio::sync::mpsc;
 
 use super::{
-    event_loop::{EventLoop, create_poll},
+    event_loop::{EventLoop, Stopped, create_poll},
     peer::Peer,
 };
 
@@ -30,8 +30,8 @@ pub struct Hub;
 
 /// The supervisor's access to the hub. Dropping it ends the hub's thread.
 pub struct HubHandle {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) thread: Option<JoinHandle<Stopped>>,
 }
 
 /// What the hub reports. [`HubEvents::next`] gives `None` once the hub's thread has ended, which it does by itself only
@@ -93,11 +93,7 @@ impl Hub {
     /// Starts the hub's thread.
     pub fn start() -> io::Result<(HubHandle, HubEvents)> {
         let (mut handle, events, event_loop) = Hub::prepare()?;
-        handle.thread = Some(thread::Builder::new().name("hub".into()).spawn(move || {
-            if let Err(error) = event_loop().run() {
-                tracing::error!(%error, "the embedded bus's hub has ended: failed to poll");
-            }
-        })?);
+        handle.run(event_loop)?;
         Ok((handle, events))
     }
 
@@ -141,6 +137,17 @@ impl HubHandle {
         }
     }
 
+    pub(super) fn run(&mut self, event_loop: impl FnOnce() -> EventLoop + Send + 'static) -> io::Result<()> {
+        self.thread = Some(thread::Builder::new().name("hub".into()).spawn(move || {
+            let mut event_loop = event_loop();
+            if let Err(error) = event_loop.run() {
+                tracing::error!(%error, "the embedded bus's hub has ended: failed to poll");
+            }
+            event_loop.stop()
+        })?);
+        Ok(())
+    }
+
     fn add(&self, id: Option<WorkerId>) -> io::Result<OwnedFd> {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         set_socket_send_buffer_size(&ours, SOCKET_BYTES)?;
@@ -155,7 +162,7 @@ impl Drop for HubHandle {
         self.shared.command(Command::Stop);
         if let Some(thread) = self.thread.take() {
             // A panic of the thread was printed when it happened.
-            let _ = thread.join();
+            drop(thread.join());
         }
     }
 }
@@ -168,7 +175,12 @@ impl HubEvents {
 }
 
 impl Shared {
-    fn command(&self, command: Command) {
+    pub(super) fn forget_stop(&self) {
+        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        commands.retain(|command| !matches!(command, Command::Stop));
+    }
+
+    pub(super) fn command(&self, command: Command) {
         self.commands.lock().unwrap_or_else(PoisonError::into_inner).push(command);
         // It can fail only by a counter at its maximum, and then the thread is awake.
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());

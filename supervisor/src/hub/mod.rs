@@ -25,10 +25,12 @@
 //! [`HubEvent::WorkerStalled`] asks for its replacement. So is one that writes what is no frame ([`HubEvent::WorkerBroken`]).
 
 mod event_loop;
+mod frozen;
 mod handle;
 mod peer;
 mod routes;
 
+pub use frozen::{FrozenHub, StoppedHub};
 pub use handle::{Hub, HubEvent, HubEvents, HubHandle, HubStats};
 pub use peer::MAX_QUEUE_BYTES;
 

@@ -88,6 +88,32 @@ impl Peer {
         Ok(Peer { id, socket, input, output, awaits_room: false, ended: None, read_limit_bytes })
     }
 
+    /// A peer as another process had it.
+    pub fn restored(id: WorkerId, socket: OwnedFd, read_limit_bytes: usize, input: &[u8], output: &[u8]) -> Peer {
+        let mut peer = Peer {
+            id: Some(id),
+            socket,
+            input: HubBuffer::default(),
+            output: Output::default(),
+            awaits_room: false,
+            ended: None,
+            read_limit_bytes,
+        };
+        match peer.input.make_room() {
+            Ok(buffer) => buffer.extend_from_slice(input),
+            Err(error) => peer.ended = Some(Ended::Broken(error.to_string())),
+        }
+        if !output.is_empty() {
+            peer.output.push(&mut Outgoing::new(output));
+        }
+        peer
+    }
+
+    /// What a round reads at the most.
+    pub fn read_limit_bytes(&self) -> usize {
+        self.read_limit_bytes
+    }
+
     /// Reads what is in the socket, up to the limit; at its end sets `ended`.
     pub fn read(&mut self) {
         let mut budget = self.read_limit_bytes;
@@ -159,6 +185,12 @@ impl Output {
     /// Bytes that wait.
     pub fn len(&self) -> usize {
         self.bytes
+    }
+
+    /// What waits, as it is to be written.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let all: Vec<u8> = self.pieces.iter().flat_map(|piece| piece.as_slice()).copied().collect();
+        all[self.written.min(all.len())..].to_vec()
     }
 
     fn push(&mut self, outgoing: &mut Outgoing<'_>) {

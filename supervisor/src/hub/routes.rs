@@ -85,6 +85,13 @@ impl Routes {
         self.exact.get(channel).map_or(&[], Vec::as_slice)
     }
 
+    /// The channels that a peer subscribed to, and the prefixes.
+    pub fn of(&self, peer: PeerKey) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let exact = self.exact.iter().filter(|(_, peers)| peers.contains(&peer));
+        let prefixes = self.prefixes.iter().filter(|(_, peers)| peers.contains(&peer));
+        (exact.map(|(name, _)| name.to_vec()).collect(), prefixes.map(|(name, _)| name.to_vec()).collect())
+    }
+
     /// How many channels and prefixes are subscribed to by someone.
     pub fn len(&self) -> usize {
         self.exact.len() + self.prefixes.len()

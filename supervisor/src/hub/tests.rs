@@ -272,3 +272,49 @@ fn subscriptions_are_seen_whatever_runs_first() {
     }
     publisher.join().unwrap();
 }
+
+/// Messages that are half written, half read, or queued, and what is subscribed to: nothing of it is lost, nothing is sent twice.
+#[test]
+fn a_hub_that_stops_goes_on_elsewhere_without_a_message_lost() {
+    let (mut hub, _events) = Hub::start().unwrap();
+    let (mut one, mut two) = (connect(&hub, 1), connect(&hub, 2));
+    two.send(HubOp::Subscribe, "a#room#", b"");
+    two.send(HubOp::SubscribePrefix, "b#", b"");
+    let whole: Vec<u8> =
+        (0..500u32).flat_map(|number| frame(HubOp::Publish, "a#room#", &number.to_le_bytes())).collect();
+    let mut rng = fastrand::Rng::with_seed(7);
+    // The subscriptions are there before the first message.
+    two.send(HubOp::Echo, "x", b"");
+    assert_eq!(two.receive().0, HubOp::Echo);
+    let (mut written, mut read) = (0, 0);
+    for turn in 0..6 {
+        let end = if turn == 5 { whole.len() } else { (written + rng.usize(1..3000)).min(whole.len()) };
+        one.stream.write_all(&whole[written..end]).unwrap();
+        written = end;
+        let stopped = hub.stop().unwrap();
+        hub = match turn % 2 {
+            0 => stopped.go_on().unwrap(),
+            _ => {
+                // As another process would have them: the same streams under other numbers.
+                let duplicate = |number: std::os::fd::RawFd| -> std::io::Result<std::os::fd::OwnedFd> {
+                    let path = format!("/proc/self/fd/{number}");
+                    assert!(std::fs::symlink_metadata(path).is_ok());
+                    stopped.duplicate(number)
+                };
+                let frozen = stopped.frozen().map(duplicate).unwrap();
+                Hub::restore(frozen).unwrap().0
+            }
+        };
+        while read < 80 * turn && read * 30 + 3000 < written {
+            assert_eq!(two.receive(), (HubOp::Publish, "a#room#".into(), (read as u32).to_le_bytes().to_vec()));
+            read += 1;
+        }
+    }
+    while read < 500 {
+        assert_eq!(two.receive(), (HubOp::Publish, "a#room#".into(), (read as u32).to_le_bytes().to_vec()));
+        read += 1;
+    }
+    one.send(HubOp::Publish, "b#other", b"x");
+    assert_eq!(two.receive().1, "b#other");
+    assert_eq!(hub.stats().workers, 2);
+}

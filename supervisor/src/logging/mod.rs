@@ -25,7 +25,8 @@ pub use filter::{DEFAULT_FILTER, check as check_filter};
 pub use filters::Filters;
 pub use filters::{LogOrder, LogStatus, MAX_TIME_MS};
 pub use output::{
-    change_filters, configure, filter, filter_in, say, start, start_in_background, suppressed, worker_environment,
+    change_filters, configure, filter, filter_in, flush, say, start, start_in_background, suppressed,
+    worker_environment,
 };
 pub use render::Origin;
 pub use worker_output::Output;

@@ -44,10 +44,15 @@ pub struct LastLines(());
 
 impl Drop for LastLines {
     fn drop(&mut self) {
-        log::finish();
-        if let Some(writer) = WRITER.get() {
-            writer.flush(LAST_LINES);
-        }
+        flush();
+    }
+}
+
+/// Waits, for a while, until all lines are written.
+pub fn flush() {
+    log::finish();
+    if let Some(writer) = WRITER.get() {
+        writer.flush(LAST_LINES);
     }
 }
 

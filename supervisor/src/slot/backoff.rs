@@ -16,7 +16,6 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    #[allow(dead_code, reason = "for a fleet that goes on, which comes next")]
     /// After so many deaths in a row.
     pub fn after(deaths: u32) -> Self {
         Backoff { deaths }

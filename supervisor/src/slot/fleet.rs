@@ -120,7 +120,6 @@ impl Fleet {
         }
     }
 
-    #[allow(dead_code, reason = "for a fleet that goes on, which comes next")]
     /// With slots that there were before.
     pub(super) fn with_slots(
         timing: Timing,

@@ -36,8 +36,6 @@ mod fleet;
 mod run;
 #[cfg(test)]
 mod simulation;
-// For the supervisor that takes over from another, which comes next.
-#[allow(dead_code)]
 mod snapshot;
 mod state;
 #[cfg(test)]
@@ -45,6 +43,7 @@ mod tests;
 
 pub use fleet::{Action, Fleet, Outcome, Timing};
 pub use run::{Exit, Phase, Run, RunEvent};
-#[allow(unused_imports)]
+#[cfg(test)]
+pub use snapshot::SlotState;
 pub use snapshot::{FleetState, Moment, Timeline};
 pub use state::{Ended, Pause, Slot};

@@ -90,6 +90,7 @@ impl Supervisor {
     pub(super) fn busy(&self) -> Result<(), CommandError> {
         match (&self.under_way, self.state) {
             (_, ClusterState::Stopping) => Err(CommandError::Stopping),
+            _ if self.upgrading.is_some() || self.arrival.is_some() => Err(CommandError::Busy { what: "an upgrade" }),
             (Some(under_way), _) => Err(CommandError::Busy { what: under_way.what() }),
             (None, ClusterState::Starting) => Err(CommandError::Busy { what: "the start" }),
             (None, _) => Ok(()),

@@ -14,10 +14,12 @@ mod report;
 mod service;
 mod signals;
 mod takeover;
+mod upgrade;
 mod words;
 
 use std::{
     collections::{HashMap, HashSet},
+    os::fd::OwnedFd,
     time::Instant,
 };
 
@@ -34,14 +36,15 @@ use crate::{
     audit::{Asker, Audit},
     command::{Command, CommandError, Killed},
     config::{Config, SharedToken},
-    hub::{Hub, HubEvent, HubEvents, HubHandle},
+    hub::{FrozenHub, Hub, HubEvent, HubEvents, HubHandle},
+    inherit::STATE,
     last_words::telling,
     lead::Lead,
     reaper::reap_orphans,
     recycle::Recycler,
     slot::{Action, Ended, Fleet, Pause, Phase, RunEvent, Timing},
     status::{ClusterState, Death, DeathCause, WorkerState},
-    systemd::ServiceManager,
+    systemd::{ServiceManager, Store},
     worker::{Program, Worker, WorkerEvents},
 };
 use bus::BusWatch;
@@ -49,6 +52,8 @@ use change::UnderWay;
 use drain::Drains;
 use figures::Figures;
 use signals::{Received, Signals};
+use takeover::{Arrival, Legacy};
+use upgrade::Upgrade;
 
 /// How many words of all workers may wait for the loop.
 const WORDS_WAITING: usize = 1024;
@@ -101,13 +106,28 @@ struct Supervisor {
     /// When the workers are told to leave, if a stop has begun and lets in who was accepted before.
     leaving_at: Option<Instant>,
     figures: Figures,
+    store: Store,
+    /// What listens, for the next program.
+    passing: Vec<(String, OwnedFd)>,
+    legacy: Legacy,
+    /// An upgrade that was asked for.
+    upgrading: Option<Upgrade>,
+    /// Where it is told whether the new program can take over.
+    checked: mpsc::Sender<Result<String, String>>,
+    /// An upgrade that has brought this program here.
+    arrival: Option<Arrival>,
 }
 
 /// Runs the cluster until it is stopped: by a command or by a signal.
 pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
-    let Cluster { config, load, listeners, listening, admin, admin_token, mut commands, service } = cluster;
+    let Cluster {
+        config, load, listeners, listening, admin, admin_token, mut commands, service, store, passing, ..
+    } = cluster;
+    let (mut heirloom, previous) = (cluster.heirloom, cluster.previous);
     let (events, mut from_workers) = mpsc::channel(WORDS_WAITING);
-    let (hub, mut hub_events) = start_hub(&config.bus)?;
+    let frozen = heirloom.as_mut().and_then(|heirloom| heirloom.took_over.as_mut()?.hub.take());
+    let (hub, mut hub_events) = start_hub(&config.bus, frozen)?;
+    let (checked, mut checks) = mpsc::channel(1);
     let bus = BusWatch::start(&config.bus, hub.as_ref()).map_err(system("watch the bus"))?;
     let mut bus_changes = bus.changes();
     let mut signals = Signals::new().map_err(system("listen for signals"))?;
@@ -142,20 +162,41 @@ pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
         service,
         leaving_at: None,
         figures: Figures::start(),
+        store,
+        passing,
+        legacy: Legacy { memory: None, run: 1, changed: true },
+        upgrading: None,
+        checked,
+        arrival: None,
     };
-    supervisor.fleet.resize(supervisor.config.workers, Instant::now());
+    match heirloom {
+        Some(heirloom) => supervisor.take_over(heirloom),
+        None => {
+            supervisor.begin_legacy();
+            supervisor.fleet.resize(supervisor.config.workers, Instant::now());
+        }
+    }
+    if let Some(previous) = previous {
+        // Nothing is left to fail: from here on there is no way back.
+        previous.taken_over();
+    }
     loop {
         supervisor.settle();
+        supervisor.arrived();
+        supervisor.settle();
+        supervisor.leave_word();
         supervisor.tell_service_manager();
         if supervisor.state == ClusterState::Stopping && supervisor.fleet.has_ended() {
             break;
         }
-        let others = [supervisor.service.poll_timeout(), supervisor.leaving_at, log::due()];
+        let others =
+            [supervisor.service.poll_timeout(), supervisor.leaving_at, supervisor.arrival_timeout(), log::due()];
         let due = supervisor.fleet.poll_timeout().into_iter().chain(others.into_iter().flatten()).min();
         tokio::select! {
             Some((id, event)) = from_workers.recv() => supervisor.worker_event(id, event),
             Some(command) = commands.recv() => supervisor.command(command),
             signal = signals.next() => supervisor.signalled(signal),
+            Some(answer) = checks.recv() => supervisor.checked(answer, &mut from_workers, &mut commands).await,
             Some(event) = hub_events.next() => supervisor.hub_event(event),
             Ok(()) = bus_changes.changed() => supervisor.bus.note_change(),
             Some(ended) = accepting.join_next(), if supervisor.state != ClusterState::Stopping => {
@@ -170,6 +211,8 @@ pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
     for id in supervisor.workers.keys() {
         tracing::error!(worker = %id, "left behind: it was killed, but does not end");
     }
+    // The next start begins anew.
+    supervisor.store.remove(STATE);
     tracing::info!("stopped");
     match supervisor.hopeless {
         Some(reason) => Err(SuperviseError::NoWorkerCanStart { reason }),
@@ -202,6 +245,7 @@ impl Supervisor {
     }
 
     fn act(&mut self, action: Action) {
+        self.legacy.changed |= !matches!(action, Action::SendPing(_));
         match action {
             Action::Spawn(id) => self.spawn(id),
             Action::SendPing(id) => self.tell(id, ToWorker::Ping { nonce: 0 }),
@@ -244,6 +288,7 @@ impl Supervisor {
             Ok(worker) => {
                 tracing::info!(worker = %id, pid = worker.pid, "started");
                 self.workers.insert(id, worker);
+                self.store_worker(id);
             }
             Err(error) => self.fleet.handle(
                 id,
@@ -274,6 +319,7 @@ impl Supervisor {
 
     fn report_end(&mut self, ended: Ended) {
         let Ended { id, death } = ended;
+        self.forget_stored(id);
         let leader = self.lead.stopped(id);
         self.appoint(leader);
         self.figures.ledger.ended(id);
@@ -333,16 +379,19 @@ impl Supervisor {
     }
 
     fn reap(&self) {
-        if std::process::id() == 1 {
+        // The new program that is asked is none of the workers, but has to be waited for.
+        if std::process::id() == 1 && self.upgrading.is_none() {
             reap_orphans(&self.workers.values().map(|worker| worker.pid).collect::<HashSet<_>>());
         }
     }
 
     fn command(&mut self, command: Command) {
+        self.legacy.changed |= !matches!(command, Command::Status(_));
         // An answer that nobody waits for any more is dropped.
         match command {
             Command::Status(reply) => drop(reply.send(self.status())),
             Command::Reload(parallel, reply) => self.reload(parallel, reply),
+            Command::Upgrade { binary, asker, reply } => self.upgrade(binary, asker, reply),
             Command::Scale(workers, reply) => self.scale(workers, reply),
             Command::Drain { slot, force, reply } => self.drain(slot, force, reply),
             Command::Undrain(slot, reply) => self.undrain(slot, reply),
@@ -365,6 +414,7 @@ impl Supervisor {
             tracing::info!(grace = ?self.config.grace, "stopping");
             self.state = ClusterState::Stopping;
             self.balancer.stop();
+            self.passing.clear();
             self.let_in_and_leave(Instant::now());
             self.abandon(&CommandError::Stopping);
             self.drains.refuse(&CommandError::Stopping);
@@ -408,10 +458,14 @@ fn own_words(death: &Death) -> String {
     }
 }
 
-fn start_hub(bus: &BusConfig) -> Result<(Option<HubHandle>, OptionalHubEvents), SuperviseError> {
+fn start_hub(
+    bus: &BusConfig,
+    frozen: Option<FrozenHub<OwnedFd>>,
+) -> Result<(Option<HubHandle>, OptionalHubEvents), SuperviseError> {
     match bus {
         BusConfig::Embedded => {
-            let (hub, events) = Hub::start().map_err(system("start the embedded bus"))?;
+            let hub = frozen.map_or_else(Hub::start, Hub::restore);
+            let (hub, events) = hub.map_err(system("start the embedded bus"))?;
             Ok((Some(hub), OptionalHubEvents(Some(events))))
         }
         BusConfig::Redis { .. } => Ok((None, OptionalHubEvents(None))),

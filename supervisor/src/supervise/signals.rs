@@ -14,6 +14,8 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
+use crate::inherit::held_back;
+
 /// What a signal to the supervisor means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Received {
@@ -37,14 +39,17 @@ impl Signals {
         for signal in [SIGTERM, SIGINT] {
             signal_hook::low_level::pipe::register(signal, handlers.try_clone()?)?;
         }
-        Ok(Signals {
+        let signals = Signals {
             stops: UnixStream::from_std(ours)?,
             others: [
                 (signal(SignalKind::hangup())?, Received::Reload),
                 (signal(SignalKind::user_defined2())?, Received::Reload),
                 (signal(SignalKind::child())?, Received::ChildEnded),
             ],
-        })
+        };
+        // Held back over an `exec` until there is somebody to hear them.
+        held_back().thread_unblock()?;
+        Ok(signals)
     }
 
     pub(super) async fn next(&mut self) -> Received {

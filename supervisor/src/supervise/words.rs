@@ -102,10 +102,12 @@ impl Supervisor {
             }
         };
         let config = Box::new(self.config.for_worker(id, self.config.workers));
-        let link = worker.link.clone();
+        let (link, sending) = (worker.link.clone(), worker.sending());
+        self.legacy.changed = true;
         let events = self.events.clone();
         // A configuration can be large; a task waits for room, should there be none at once.
         spawn_local(async move {
+            let _sending = sending;
             let start = ToWorker::Start { protocol: PROTOCOL_VERSION, config };
             let descriptors: Vec<_> = stream.iter().map(AsFd::as_fd).collect();
             if let Err(error) = link.send(&start, &descriptors).await {

@@ -31,3 +31,4 @@ mod reload;
 mod requests;
 mod sticky;
 mod top;
+mod upgrade;

@@ -56,6 +56,11 @@ impl HubBuffer {
         &self.bytes[self.done..self.done + len.min(self.scanned)]
     }
 
+    /// What came and is no whole frame yet: all that is left when what was scanned is consumed.
+    pub fn rest(&self) -> &[u8] {
+        &self.bytes[self.done + self.scanned..]
+    }
+
     /// Lets go of the first so many of those bytes.
     pub fn consume(&mut self, len: usize) {
         let len = len.min(self.scanned);
