@@ -148,7 +148,7 @@ mod tests {
         let mut memory = StateMemory::create().unwrap();
         memory.write(b"first".to_vec()).unwrap();
         memory.write(b"second".to_vec()).unwrap();
-        let at = (3 % 2) * HALF;
+        let at = HALF;
         let (bytes, head) = (b"third, which is longer", head(3, b"third, which is longer"));
         for written in 0..bytes.len() + HEAD_BYTES {
             let body = &bytes[..written.min(bytes.len())];
