@@ -16,6 +16,7 @@ const WORKER_STATES: [WorkerState; 6] = [
 
 pub fn families(status: &Status) -> Vec<MetricFamily> {
     let supervisor = &status.supervisor;
+    let of_workers: u64 = status.slots.iter().map(|slot| slot.counters.log_lines_suppressed).sum();
     let mut all = process(status);
     all.extend([
         gauge("roomd_build_info", "The running program.", vec![sample(&[("version", &supervisor.version)], 1.0)]),
@@ -24,6 +25,16 @@ pub fn families(status: &Status) -> Vec<MetricFamily> {
             "roomd_supervisor_event_loop_lag_seconds",
             "How much later than it was due something ran on the supervisor's event loop, ten samples a second.",
             vec![durations(&[], &supervisor.loop_lag)],
+        ),
+        counter(
+            "roomd_log_lines_suppressed_total",
+            "Lines of the log that were left out since their cause had its share, of the supervisor and all workers.",
+            one((supervisor.log_lines_suppressed + of_workers) as f64),
+        ),
+        counter(
+            "roomd_operators_refused_total",
+            "Orders and questions of operators that were refused: without the token, by another user, from another site's page.",
+            one(supervisor.refused_operators as f64),
         ),
         gauge("roomd_workers_wanted", "How many workers are wanted.", one(supervisor.wanted_workers.into())),
         gauge("roomd_workers", "Workers by state.", by_state(status)),
