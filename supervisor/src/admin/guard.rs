@@ -1,13 +1,14 @@
 //! Who may ask and order what over HTTP.
 //!
-//! | the listener is on | token | /healthz, /readyz | other reads | orders |
+//! | the listener is on | token | /healthz, /readyz, the dashboard's files | other reads | orders |
 //! | --- | --- | --- | --- | --- |
 //! | loopback | no | open | open, but see below | open, but not for pages in a browser |
 //! | loopback | yes | open | open, but see below | with the token |
 //! | other addresses | yes | open | with the token | with the token |
 //! | other addresses | no | open | nobody | nobody |
 //!
-//! Probes stay open: a load balancer or a kubelet has no place for a secret, and learns one word.
+//! Probes stay open: a load balancer or a kubelet has no place for a secret, and learns one word. The dashboard's files
+//! hold no figures; the page asks for them as every program does.
 //!
 //! A page of a foreign site that a browser of this host shows must not order anything: its requests either have no
 //! `application/json`, or the browser asks first and is refused. And they have an `Origin` or a `Sec-Fetch-Site`, even where a

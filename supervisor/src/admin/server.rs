@@ -216,7 +216,8 @@ async fn serve_one(
         return Ok(answer);
     }
     if let Some(page) = dashboard::answer(&request) {
-        return Ok(guard.read_refusal(&request).map_or(page, |refusal| turned_away(peer, &request, refusal)));
+        // It holds no figures: it asks for those itself, with the token that it asks its reader for.
+        return Ok(page);
     }
     if let Some(refusal) = answer::refusal(&request) {
         return Ok(refusal);

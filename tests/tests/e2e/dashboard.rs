@@ -152,6 +152,47 @@ fn every_screen_and_both_schemes_can_be_read() {
     }
 }
 
+#[test]
+fn off_loopback_the_page_asks_for_the_token_and_keeps_it_in_its_tab() {
+    let token = "0123456789abcdef";
+    let config = format!("[admin]\ntoken = \"{token}\"\n");
+    let cluster = Cluster::build(1).config(&config).admin("0.0.0.0:0").start();
+    let mut browser = Node::start("dashboard.mjs", &[]);
+    let url = format!("http://127.0.0.1:{}/", cluster.admin().port());
+    browser.ask(json!({"do": "open", "name": "page", "url": url}));
+    sees(&mut browser, "#token", "A token is needed");
+    sees(&mut browser, "#token-words", "needs the token");
+    let hidden = "document.getElementById('live').hidden && document.getElementById('banner').hidden";
+    assert_eq!(run(&mut browser, hidden), true);
+    let show = |browser: &mut Node, token: &str| {
+        browser.ask(json!({"do": "fill", "name": "page", "selector": "#token-field", "text": token}));
+    };
+    show(&mut browser, "not the token");
+    sees(&mut browser, "#token-words", "That token was not accepted");
+    assert_eq!(browser.ask(json!({"do": "faint", "name": "page"})), json!([]));
+    show(&mut browser, token);
+    sees(&mut browser, "#state", "running");
+    run(&mut browser, "location.reload()");
+    sees(&mut browser, "#workers td", "ready");
+    assert_eq!(run(&mut browser, "[location.href.includes('0123'), localStorage.length]"), json!([false, 0]));
+    // The two refusals are told on the console by the browser itself.
+    let errors = browser.ask(json!({"do": "errors", "name": "page"}));
+    assert!(errors.as_array().unwrap().iter().all(|error| error.as_str().unwrap().contains("401")), "{errors}");
+}
+
+#[test]
+fn off_loopback_without_a_token_the_page_says_what_to_set() {
+    let cluster = Cluster::build(1).admin("0.0.0.0:0").start();
+    let mut browser = Node::start("dashboard.mjs", &[]);
+    let url = format!("http://127.0.0.1:{}/", cluster.admin().port());
+    browser.ask(json!({"do": "open", "name": "page", "url": url}));
+    sees(
+        &mut browser,
+        "#banner",
+        "No figures: the admin listener is not on loopback: set `token` or `token_file` in [admin]",
+    );
+}
+
 /// The page's own rates, over statuses of the test's making.
 #[test]
 fn rates_are_between_reports_and_begin_anew_with_every_process() {

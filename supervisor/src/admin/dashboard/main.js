@@ -41,7 +41,11 @@ async function ask() {
     refused("token needed", null);
     return token.ask(await words(answer));
   }
-  if (answer.status === 403) return refused("refused", `No figures: ${await words(answer)}`);
+  if (answer.status === 403) {
+    refused("refused", `No figures: ${await words(answer)}`);
+    // Each refusal is a line in the log.
+    return new Promise((done) => setTimeout(done, 30 * EVERY));
+  }
   if (!answer.ok) throw new Error(await words(answer));
   show(meter.take(await answer.json(), performance.now()));
 }

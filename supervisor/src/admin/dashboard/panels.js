@@ -52,7 +52,7 @@ function state({ worker }) {
 
 function restarts({ worker }) {
   const causes = Object.entries(worker.restarts_by_cause).map(([cause, times]) => `${times} ${cause}`).join(", ");
-  const last = worker.last_death ? [`died ${duration(worker.last_death.ago_s)} ago`] : [];
+  const last = worker.last_death ? [`${duration(worker.last_death.ago_s)} ago`] : [];
   return [causes, ...last].filter(Boolean).join(", ") || "0";
 }
 
