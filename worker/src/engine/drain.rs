@@ -12,6 +12,9 @@ use crate::protocol::{
 
 /// Part of the time within which the clients are closed; the rest is for their goodbyes.
 const SHARE: f64 = 0.8;
+/// A client that polls asks again right after each answer. One for which nothing waits and that has not asked for so long after the
+/// end of its session has gone without a word; it would hold the worker until the time is over.
+const ASKS_AGAIN: Duration = Duration::from_secs(5);
 /// How often to look whether all are gone.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -36,9 +39,18 @@ impl Engine {
                 self.close(key, CloseReason::ServerShuttingDown);
             }
         }
+        let closed = Instant::now();
         while start.elapsed() < within && (self.session_count() > 0 || self.busy_connections() > 0) {
+            if closed.elapsed() >= ASKS_AGAIN && self.busy_connections() == 0 && self.nothing_waits() {
+                return;
+            }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Whether no session that is left has something to say to its client but that it is over.
+    fn nothing_waits(&self) -> bool {
+        self.candidates().iter().all(|candidate| candidate.queued_bytes == 0)
     }
 
     /// Closes all sessions at once.

@@ -148,6 +148,30 @@ fn polling_sessions_are_served_until_they_are_closed() {
 }
 
 #[test]
+fn a_polling_client_that_has_gone_without_a_word_is_not_waited_for_unless_something_waits_for_it() {
+    run(|| async {
+        let cluster = Cluster::new();
+        let (worker, other) = (cluster.worker(0, options()).await, cluster.worker(1, options()).await);
+        let gone = async |worker: &crate::harness::Worker, says: bool| {
+            let sid = worker.handshake().await;
+            if says {
+                // It is answered, and does not fetch that.
+                worker.post(&format!("EIO=4&transport=polling&sid={sid}"), "4x").await;
+            }
+            let start = Instant::now();
+            worker.tell(ToWorker::Drain { within_ms: 9_000 }, None).await;
+            while !worker.ended.get() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            start.elapsed()
+        };
+        let (silent, owed) = tokio::join!(gone(&worker, false), gone(&other, true));
+        assert!((4..7).contains(&silent.as_secs()), "{silent:?}");
+        assert!(owed >= Duration::from_millis(8_900), "{owed:?}");
+    });
+}
+
+#[test]
 fn a_worker_leaves_with_its_supervisor() {
     run(|| async {
         let cluster = Cluster::new();
