@@ -1,6 +1,7 @@
 //! roomd under a real systemd, which is process 1 of namespaces of the test's own.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod adoption;
 mod life;
 mod sandbox;
 mod sockets;
