@@ -21,8 +21,13 @@
 //!          ▼                                                        │
 //!   current (starting, ready) ──── replaced ────► outgoing (draining) ──► gone
 //!          ▲                                   ▲
-//!   incoming (starting) ── Ready ──────────────┘        incoming dies: the current one stays, the roll-out is told
+//!   incoming (starting, ready) ── has lasted ──┘        incoming dies: the current one stays, the roll-out is told
+//!
+//!   any ──── drain ────► outgoing; drained: without a worker until undrain
 //! ```
+//!
+//! A new worker takes clients as soon as it is ready, but the one that it replaces keeps its own until the new one has been ready for
+//! [`Timing::confirm`]: should that end before, nothing was given up for it.
 //!
 //! A dead worker is started again at once the first time, then after a pause that doubles up to [`backoff::MAX_PAUSE`], with
 //! jitter, so that not all come back together; a healthy minute resets it. After [`FAILED_AFTER`] deaths in a row without

@@ -1,8 +1,9 @@
 //! The supervise loop: one task that owns the slots and decides.
 //!
 //! Everything that happens becomes one call of a synchronous handler (a worker's word, a command, a signal, time), and then the
-//! [`Fleet`]'s actions are carried out. `words` hears the workers, `change` goes through several slots, `bus`
-//! watches the bus, `report` makes the status, `service` tells the service manager.
+//! [`Fleet`]'s actions are carried out. `words` hears the workers, `change` goes through several slots, `drain` takes one out of
+//! service, `recycle` replaces workers that grow too large, `bus` watches the bus, `report` makes the status, `service` tells the
+//! service manager.
 
 mod bus;
 mod change;
