@@ -60,15 +60,7 @@ impl Inherited {
         announced.into_iter().map(|(number, name)| own(number, name)).collect::<Result<_, _>>().map(Inherited)
     }
 
-    /// The first of this name.
-    #[allow(dead_code, reason = "for what one supervisor hands the next")]
-    pub fn take(&mut self, name: &str) -> Option<OwnedFd> {
-        let at = self.0.iter().position(|(given, _)| given == name)?;
-        Some(self.0.remove(at).1)
-    }
-
     /// All whose names begin so, with their whole names.
-    #[allow(dead_code, reason = "for what one supervisor hands the next")]
     pub fn take_prefixed(&mut self, prefix: &str) -> Vec<(String, OwnedFd)> {
         self.take_where(|name| name.starts_with(prefix))
     }
@@ -76,12 +68,6 @@ impl Inherited {
     /// All whose names fit.
     pub fn take_where(&mut self, fits: impl Fn(&str) -> bool) -> Vec<(String, OwnedFd)> {
         self.0.extract_if(.., |(name, _)| fits(name)).collect()
-    }
-
-    /// Whether there are none.
-    #[allow(dead_code, reason = "for what one supervisor hands the next")]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// Closes what nobody took, also in the store, and names it in the log.
@@ -187,7 +173,7 @@ mod tests {
         let mut inherited = Inherited(given.into());
         let workers = inherited.take_prefixed("worker-");
         assert_eq!(workers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["worker-0", "worker-1"]);
-        assert!(inherited.take("worker-0").is_none());
-        assert!(inherited.take("state").is_some() && inherited.take("state").is_some() && inherited.is_empty());
+        assert!(inherited.take_prefixed("worker-").is_empty());
+        assert_eq!((inherited.take_where(|name| name == "state").len(), inherited.0.len()), (2, 0));
     }
 }

@@ -344,7 +344,7 @@ mod tests {
         let mut stored =
             Inherited::from(vec![("store-public-0".to_owned(), std::fs::File::open("/dev/null").unwrap().into())]);
         assert!(Passed::of(&mut stored, &Store::default()).unwrap().public.is_empty());
-        assert!(stored.is_empty());
+        assert!(stored.take_prefixed("").is_empty());
     }
 
     #[test]
@@ -359,6 +359,7 @@ mod tests {
             passed.public.iter().map(|socket| socket.name.as_str()).collect::<Vec<_>>(),
             ["x", "store-public-3"]
         );
-        assert!(inherited.take("store-worker-0").is_some() && inherited.is_empty());
+        let left = inherited.take_prefixed("");
+        assert_eq!(left.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["store-worker-0"]);
     }
 }

@@ -19,7 +19,6 @@ pub enum Keep {
     /// Until it is removed.
     UntilRemoved,
     /// Also no longer than until its other side hangs up (or it has an error): the service manager watches it.
-    #[allow(dead_code, reason = "for what one supervisor hands the next")]
     UntilHangUp,
 }
 
