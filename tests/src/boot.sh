@@ -36,6 +36,9 @@ ln -s /run /var/run
 chmod 1777 /tmp /var/tmp
 cp "$units"/* /run/systemd/system
 
+# Of a network of its own; any other has it up.
+ip link set lo up
+
 # The kernel's settings are this machine's: systemd raises some as process 1.
 mount --bind /proc/sys /proc/sys
 mount -o remount,bind,ro /proc/sys

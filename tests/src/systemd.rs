@@ -26,11 +26,22 @@ pub struct Machine {
     first: u32,
     cgroup: PathBuf,
     folder: tempfile::TempDir,
+    /// Whether its network is its own: nothing but a loopback.
+    apart: bool,
 }
 
 impl Machine {
     /// Boots, with roomd's unit installed and this configuration.
     pub fn boot(config: &str) -> Machine {
+        Self::boot_with(config, false)
+    }
+
+    /// The same with a network of its own, so that every port is free.
+    pub fn boot_apart(config: &str) -> Machine {
+        Self::boot_with(config, true)
+    }
+
+    fn boot_with(config: &str, apart: bool) -> Machine {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         check_host();
         let folder = tempfile::tempdir().unwrap();
@@ -50,12 +61,14 @@ impl Machine {
         sweep(&cgroups);
         let cgroup = cgroups.join(name);
         fs::create_dir(&cgroup).unwrap_or_else(|error| panic!("cannot make a cgroup ({}): {error}", cgroup.display()));
+        let net = if apart { "--net" } else { "" };
         let enter = "echo $$ >\"$1/cgroup.procs\" && exec setpriv --pdeathsig KILL \
-                     unshare --pid --mount --cgroup --ipc --uts --fork --mount-proc --kill-child sh \"$2/boot.sh\" \"$2\"";
+                     unshare $3 --pid --mount --cgroup --ipc --uts --fork --mount-proc --kill-child sh \"$2/boot.sh\" \"$2\"";
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let booting = Command::new("sh")
             .args(["-c", enter, "sh"])
             .args([&cgroup, folder.path()])
+            .arg(net)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .stdin(Stdio::null())
@@ -63,7 +76,7 @@ impl Machine {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut machine = Machine { booting, first: 0, cgroup, folder };
+        let mut machine = Machine { booting, first: 0, cgroup, folder, apart };
         machine.first = eventually("systemd is started", || {
             machine.check_booting();
             let children = children(machine.booting.id());
@@ -95,6 +108,7 @@ impl Machine {
         let mut enter = Command::new("nsenter");
         enter
             .args(["--target", &self.first.to_string(), "--pid", "--mount", "--cgroup", "--ipc", "--uts"])
+            .args(self.apart.then_some("--net"))
             .args(command);
         enter.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LANG", "C.UTF-8").stdin(Stdio::null());
         enter

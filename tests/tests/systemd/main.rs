@@ -3,6 +3,7 @@
 
 mod adoption;
 mod life;
+mod operations;
 mod sandbox;
 mod sockets;
 mod told;
