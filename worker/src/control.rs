@@ -143,3 +143,45 @@ impl Drop for Waiting {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use roomd_wire::ConnectionId;
+
+    use super::*;
+
+    type SupervisorEnd = Link<ToWorker, ToSupervisor>;
+
+    #[tokio::test]
+    async fn without_a_supervisor_what_waits_is_bounded_and_nobody_waits_for_it() {
+        let (supervisor, ours) = SupervisorEnd::pair().unwrap();
+        let outbox = Outbox::new(Rc::new(WorkerLink::new(ours).unwrap()));
+        outbox.set_orphaned(true);
+        let mut waited_for = 0;
+        for id in 0..50_000 {
+            if let Some(sent) = outbox.send_tracked(ToSupervisor::Closed { id: ConnectionId(id) }) {
+                waited_for += 1;
+                drop(sent);
+            }
+        }
+        assert!(outbox.is_behind());
+        assert_eq!((outbox.0.waiting.borrow().len(), waited_for), (MOST_WAITING_ORPHANED, MOST_WAITING_ORPHANED));
+        // The next supervisor finds what was said first, and is told what came of it.
+        outbox.set_orphaned(false);
+        let told = ToSupervisor::Holding { ready: true, draining: false, connections: vec![], more: false };
+        outbox.send(told.clone());
+        let read = async {
+            let mut words = 0;
+            while supervisor.recv().await.unwrap().unwrap().0 != told {
+                words += 1;
+            }
+            words
+        };
+        let words = tokio::select! {
+            words = read => words,
+            () = outbox.run() => panic!("the supervisor is there"),
+        };
+        assert!(words > MOST_WAITING_ORPHANED && words < 50_000, "{words}");
+    }
+}

@@ -197,7 +197,7 @@ pub async fn run(cluster: Cluster) -> Result<(), SuperviseError> {
             Some((id, event)) = from_workers.recv() => supervisor.worker_event(id, event),
             Some(command) = commands.recv() => supervisor.command(command),
             signal = signals.next() => supervisor.signalled(signal),
-            Some(answer) = checks.recv() => supervisor.checked(answer, &mut from_workers, &mut commands).await,
+            Some(answer) = checks.recv() => supervisor.checked(answer, &mut from_workers, &mut commands, &signals).await,
             Some(event) = hub_events.next() => supervisor.hub_event(event),
             Ok(()) = bus_changes.changed() => supervisor.bus.note_change(),
             Some(ended) = accepting.join_next(), if supervisor.state != ClusterState::Stopping => {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use nix::libc::{SIGINT, SIGTERM};
+use rustix::net::{RecvFlags, recv};
 use tokio::{
     io::{AsyncRead, ReadBuf},
     net::UnixStream,
@@ -50,6 +51,11 @@ impl Signals {
         // Held back over an `exec` until there is somebody to hear them.
         held_back().thread_unblock()?;
         Ok(signals)
+    }
+
+    /// Whether a signal to stop has come that nobody has looked at: it is taken.
+    pub(super) fn take_stop(&self) -> bool {
+        matches!(recv(&self.stops, &mut [0u8; 1][..], RecvFlags::DONTWAIT), Ok((_, 1)))
     }
 
     pub(super) async fn next(&mut self) -> Received {

@@ -13,7 +13,11 @@ use std::{
 
 use tokio::{sync::mpsc, task::spawn_local};
 
-use super::{Supervisor, takeover::timeline};
+use super::{
+    Supervisor,
+    signals::{Received, Signals},
+    takeover::timeline,
+};
 use crate::{
     command::{Command, CommandError, Reloaded, Reply, Upgraded},
     control,
@@ -57,6 +61,7 @@ impl Supervisor {
         answer: Result<String, String>,
         from_workers: &mut mpsc::Receiver<(roomd_wire::WorkerId, FromWorker)>,
         commands: &mut mpsc::Receiver<Command>,
+        signals: &Signals,
     ) {
         let Some(Upgrade { program, asker, reply }) = self.upgrading.take() else { return };
         let result: Result<(), String> = match answer {
@@ -65,6 +70,12 @@ impl Supervisor {
             Ok(version) => {
                 tracing::info!(version, program = %program.display(), "becoming another program");
                 self.stand_still(from_workers, commands).await;
+                if signals.take_stop() {
+                    // The new program would not hear of it.
+                    self.balancer.thaw();
+                    self.signalled(Received::Stop);
+                    return drop(reply.send(Err(CommandError::Stopping)));
+                }
                 Err(self.execute(program, asker))
             }
         };

@@ -6,6 +6,7 @@ mod life;
 mod operations;
 mod sandbox;
 mod sockets;
+mod takeover;
 mod told;
 
 use std::{
