@@ -203,6 +203,11 @@ impl Worker {
         }
     }
 
+    /// What of its lines has come without their ends.
+    pub fn begun_lines(&self) -> Vec<Vec<u8>> {
+        self.output.iter().map(|output| output.begun()).collect()
+    }
+
     /// To be held while something is on its way to it.
     pub fn sending(&self) -> Rc<()> {
         self.sending.clone()

@@ -51,6 +51,8 @@ pub struct Handover {
     pub connections: Vec<CarriedConnection>,
     /// The embedded bus.
     pub hub: Option<FrozenHub<RawFd>>,
+    /// Lines of workers of which the beginning was read: of standard output, and of standard error.
+    pub begun_lines: Vec<(WorkerId, Vec<Vec<u8>>)>,
     /// What workers have counted, also those that are gone.
     pub ledger: Ledger,
     /// Streams for relayed requests that were opened between workers.
@@ -99,6 +101,8 @@ pub struct TookOver {
     pub hub: Option<FrozenHub<OwnedFd>>,
     /// Who has asked for the upgrade.
     pub asker: Option<OwnedFd>,
+    /// Lines of workers of which the beginning was read.
+    pub begun_lines: Vec<(WorkerId, Vec<Vec<u8>>)>,
     /// What workers have counted, also those that are gone.
     pub ledger: Ledger,
     /// Streams for relayed requests that were opened between workers.
@@ -193,6 +197,7 @@ impl Previous {
             connections,
             hub,
             asker,
+            begun_lines: self.handover.begun_lines.clone(),
             ledger: self.handover.ledger.clone(),
             relays: self.handover.relays,
             started: self.handover.started,

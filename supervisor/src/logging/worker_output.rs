@@ -134,6 +134,18 @@ impl Output {
         Ok(Output { pipe: Readiness::new(pipe)?, lines: RefCell::default() })
     }
 
+    /// The beginning of a line that has come so far, for whoever reads on.
+    pub fn begun(&self) -> Vec<u8> {
+        self.lines.borrow().begun.clone()
+    }
+
+    /// Goes on after the beginning of a line that another process has read.
+    pub fn go_on_after(&self, mut begun: Vec<u8>) {
+        let most = if begun.first() == Some(&(MARK as u8)) { RECORD_BYTES } else { LINE_BYTES };
+        begun.truncate(most - 1);
+        self.lines.borrow_mut().begun = begun;
+    }
+
     /// Reads to the end of the stream.
     pub async fn read(self: Rc<Self>, origin: Origin, last_words: Rc<RefCell<LastWords>>) {
         let mut chunk = Vec::with_capacity(CHUNK_BYTES);
@@ -229,5 +241,22 @@ mod tests {
             let lengths: Vec<_> = lines(&long.chunks(piece).collect::<Vec<_>>()).iter().map(String::len).collect();
             assert_eq!(lengths, [RECORD_BYTES, 5], "pieces of {piece}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_line_that_one_process_began_to_read_is_whole_in_the_next() {
+        let (reading, mut writing) = io::pipe().unwrap();
+        let first = Output::new(reading.try_clone().unwrap().into()).unwrap();
+        first.lines.borrow_mut().push(b"whole\nbeg", |line| assert_eq!(line, "whole"));
+        let second = Rc::new(Output::new(reading.into()).unwrap());
+        second.go_on_after(first.begun());
+        io::Write::write_all(&mut writing, b"un\n").unwrap();
+        drop(writing);
+        let words = Rc::new(RefCell::new(LastWords::default()));
+        let id = roomd_wire::WorkerId { slot: roomd_wire::Slot(0), generation: roomd_wire::Generation(1) };
+        second.clone().read(Origin { id, pid: 1, stream: "stdout" }, words.clone()).await;
+        assert_eq!(words.borrow().lines(), ["begun"]);
+        second.go_on_after(vec![b'x'; 10 * LINE_BYTES]);
+        assert!(second.begun().len() < LINE_BYTES, "whatever comes from elsewhere");
     }
 }

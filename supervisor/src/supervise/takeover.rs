@@ -148,7 +148,11 @@ impl Supervisor {
 
     /// What the program before had in hand.
     fn arrive(&mut self, took_over: TookOver, time: &Timeline) {
-        let TookOver { version, connections, hub: _, asker, started, failed, ledger, relays } = took_over;
+        let TookOver { version, connections, hub: _, asker, started, failed, ledger, relays, begun_lines } = took_over;
+        for (id, lines) in begun_lines {
+            let output = self.workers.get(&id).map_or(&[][..], |worker| &worker.output);
+            output.iter().zip(lines).for_each(|(output, begun)| output.go_on_after(begun));
+        }
         self.figures.ledger = ledger;
         self.relays = relays;
         self.started = time.instant(started);

@@ -120,6 +120,7 @@ impl Supervisor {
         };
         let mut handover = Handover {
             version: env!("CARGO_PKG_VERSION").into(),
+            begun_lines: self.workers.iter().map(|(id, worker)| (*id, worker.begun_lines())).collect(),
             ledger: self.figures.ledger.clone(),
             relays: self.relays,
             started: timeline().moment(self.started),
