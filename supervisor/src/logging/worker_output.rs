@@ -196,6 +196,7 @@ fn read_some(pipe: &Readiness, chunk: &mut Vec<u8>) -> io::Result<usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -9,6 +9,7 @@ mod bus;
 mod change;
 mod drain;
 mod figures;
+mod hub;
 mod log;
 mod recycle;
 mod report;
@@ -26,7 +27,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use roomd_balancer::Balancer;
-use roomd_wire::{BusConfig, Slot, ToWorker, WorkerId};
+use roomd_wire::{Slot, ToWorker, WorkerId};
 use tokio::{
     sync::mpsc,
     task::{JoinSet, spawn_local},
@@ -37,7 +38,7 @@ use crate::{
     audit::{Asker, Audit},
     command::{Command, CommandError, Killed},
     config::{Config, SharedToken},
-    hub::{FrozenHub, Hub, HubEvent, HubEvents, HubHandle},
+    hub::HubHandle,
     inherit::STATE,
     last_words::telling,
     lead::Lead,
@@ -52,6 +53,7 @@ use bus::BusWatch;
 use change::UnderWay;
 use drain::Drains;
 use figures::Figures;
+use hub::start_hub;
 use signals::{Received, Signals};
 use takeover::{Arrival, Legacy};
 use upgrade::Upgrade;
@@ -456,32 +458,6 @@ fn own_words(death: &Death) -> String {
     match telling(death.last_words.iter().map(String::as_str)) {
         Some(words) if !death.detail.contains(words) => format!("{} (it wrote: {words})", death.detail),
         _ => death.detail.clone(),
-    }
-}
-
-fn start_hub(
-    bus: &BusConfig,
-    frozen: Option<FrozenHub<OwnedFd>>,
-) -> Result<(Option<HubHandle>, OptionalHubEvents), SuperviseError> {
-    match bus {
-        BusConfig::Embedded => {
-            let hub = frozen.map_or_else(Hub::start, Hub::restore);
-            let (hub, events) = hub.map_err(system("start the embedded bus"))?;
-            Ok((Some(hub), OptionalHubEvents(Some(events))))
-        }
-        BusConfig::Redis { .. } => Ok((None, OptionalHubEvents(None))),
-    }
-}
-
-/// The hub's events, or none for ever where there is no hub.
-struct OptionalHubEvents(Option<HubEvents>);
-
-impl OptionalHubEvents {
-    async fn next(&mut self) -> Option<HubEvent> {
-        match &mut self.0 {
-            Some(events) => events.next().await,
-            None => None,
-        }
     }
 }
 
