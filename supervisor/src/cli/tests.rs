@@ -57,6 +57,12 @@ fn every_command_is_understood() {
     assert!(
         matches!(asked("wait --timeout 500ms").unwrap(), Asked::Wait { timeout, .. } if timeout == Duration::from_millis(500))
     );
+    assert!(matches!(asked("upgrade").unwrap(), Asked::Upgrade { binary: None, .. }));
+    assert!(matches!(asked("upgrade --binary x/roomd").unwrap(), Asked::Upgrade { binary: Some(_), .. }));
+    // The supervisor's own command line is behind the dashes, whatever it is.
+    for (line, count) in [("takeover", 0), ("takeover -- up --config x", 3), ("takeover -- --workers 2", 2)] {
+        assert!(matches!(asked(line).unwrap(), Asked::Takeover(words) if words.len() == count), "{line}");
+    }
     assert!(matches!(asked("worker").unwrap(), Asked::Worker));
 }
 

@@ -3,7 +3,7 @@
 //! Everything that happens becomes one call of a synchronous handler (a worker's word, a command, a signal, time), and then the
 //! [`Fleet`]'s actions are carried out. `words` hears the workers, `change` goes through several slots, `drain` takes one out of
 //! service, `recycle` replaces workers that grow too large, `bus` watches the bus, `report` makes the status, `service` tells the
-//! service manager.
+//! service manager. `upgrade` makes this process another program, and `takeover` goes on where an earlier supervisor was.
 
 mod bus;
 mod change;
