@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     Scale { to: u16, back: u16 },
     /// A slot is taken out of service for a while.
     Drain { slot: u16 },
+    /// The supervisor replaces itself, then all workers.
+    Upgrade,
 }
 
 impl Fault {
@@ -30,6 +32,7 @@ impl Fault {
             Fault::Reload => "reload",
             Fault::Scale { .. } => "scale",
             Fault::Drain { .. } => "drain",
+            Fault::Upgrade => "upgrade",
         }
     }
 
@@ -37,7 +40,7 @@ impl Fault {
     pub(crate) fn slot(&self) -> Option<u16> {
         match self {
             Fault::Kill { slot, .. } | Fault::Stop { slot } | Fault::Drain { slot } => Some(*slot),
-            Fault::Redis { .. } | Fault::Reload | Fault::Scale { .. } => None,
+            Fault::Redis { .. } | Fault::Reload | Fault::Scale { .. } | Fault::Upgrade => None,
         }
     }
 
@@ -60,6 +63,7 @@ impl Fault {
                 });
             }
             Fault::Reload => drop(cluster.run(&["reload"])),
+            Fault::Upgrade => drop(cluster.run(&["upgrade"])),
             Fault::Scale { to, back } => {
                 cluster.run(&["scale", &to.to_string()]);
                 thread::sleep(Duration::from_secs(1));
@@ -90,7 +94,7 @@ impl Faults {
 
     pub(crate) fn next(&mut self) -> Fault {
         if self.left.is_empty() {
-            self.left = vec![0, 0, 1, 2, 3, 4, 5];
+            self.left = vec![0, 0, 1, 2, 3, 4, 5, 6];
             self.rng.shuffle(&mut self.left);
         }
         let slot = self.rng.u16(..self.workers);
@@ -100,6 +104,7 @@ impl Faults {
             Some(2) => Fault::Redis { away: Duration::from_millis(self.rng.u64(200..4000)) },
             Some(3) => Fault::Reload,
             Some(4) => Fault::Drain { slot },
+            Some(5) => Fault::Upgrade,
             _ => Fault::Scale { to: self.workers + 1, back: self.workers },
         };
         self.struck.insert(fault.kind());

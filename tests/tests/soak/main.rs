@@ -1,8 +1,8 @@
 //! A soak: official clients talk in rooms over Redis while faults strike at random; every message that was missed must have one that
 //! explains it.
 //!
-//! In `tests/run` it lasts less than a minute. `ROOMD_SOAK_SECONDS` makes it longer, and `ROOMD_SOAK_REPORT` names a file for its
-//! figures, as `docs/reliability.md` has them.
+//! In `tests/run` it lasts less than a minute. `ROOMD_SOAK_SECONDS` makes it longer, `ROOMD_SOAK_ROOMS` larger, `ROOMD_SOAK_PROGRAM`
+//! tries another build, and `ROOMD_SOAK_REPORT` names a file for its figures, as `docs/reliability.md` has them.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod faults;
@@ -10,12 +10,13 @@ mod report;
 
 use std::{
     env, fs,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use faults::Faults;
 use report::Report;
-use roomd_tests::{Cluster, Node, RedisServer};
+use roomd_tests::{Cluster, Node, RedisServer, program};
 use serde_json::json;
 
 /// Clients that a message is for, its sender among them.
@@ -40,7 +41,9 @@ fn every_message_that_is_missed_under_faults_has_a_cause() {
     println!("a soak of {seconds} s, {} clients, seed {seed}", rooms * ROOM_SIZE);
 
     let mut redis = RedisServer::start(&[]);
+    let program = env::var_os("ROOMD_SOAK_PROGRAM").map_or_else(|| program("roomd"), PathBuf::from);
     let cluster = Cluster::build(WORKERS)
+        .executable(program)
         .redis(&redis.url())
         .config("[cluster]\ngrace = \"4s\"\nhang_timeout = \"3s\"\n")
         .environment("ROOMD_LOG", "info")
