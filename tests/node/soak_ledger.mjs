@@ -114,6 +114,8 @@ export class Ledger {
   #whyMissed(from, to, client, at) {
     // The recipient was not there, or left before it came.
     if (!to || to.to < at + ON_ITS_WAY) return `recipient away: ${to ? to.cause : this.#leftBefore(client, at)}`;
+    // It spoke in the very millisecond in which its connection ended.
+    if (!from) return `sender's connection: ${this.#leftBefore(sender, at)}`;
     if (from.to < at + ON_ITS_WAY) return `sender's connection: ${from.cause}`;
     for (const { kind, slot, from: begin, to: end } of this.#faults) {
       if (at < begin - MARGIN - ON_ITS_WAY || at > end + MARGIN) continue;
