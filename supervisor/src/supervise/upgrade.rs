@@ -45,7 +45,7 @@ impl Supervisor {
         asker: OwnedFd,
         reply: Reply<Result<Upgraded, CommandError>>,
     ) {
-        if let Err(error) = self.busy() {
+        if let Err(error) = self.busy().and_then(|()| self.can_be_read_anew()) {
             return drop(reply.send(Err(error)));
         }
         let program = binary.unwrap_or_else(|| self.program.path().to_owned());
@@ -53,6 +53,12 @@ impl Supervisor {
         let (state, checked, asked) = (self.state_to_leave().encode(), self.checked.clone(), program.clone());
         self.upgrading = Some(Upgrade { program, asker, reply });
         spawn_local(async move { checked.send(inherit::check(&asked, &state).await).await });
+    }
+
+    /// The new program reads the configuration, and so would the old one if it had to go on: what a reload refuses to change would
+    /// take listeners away from both, or sessions their home.
+    fn can_be_read_anew(&self) -> Result<(), CommandError> {
+        (self.load)(&self.config).map(drop)
     }
 
     /// It has answered. Where it can, this process is another program from here on, and this returns only if that fails.
@@ -64,6 +70,11 @@ impl Supervisor {
         signals: &Signals,
     ) {
         let Some(Upgrade { program, asker, reply }) = self.upgrading.take() else { return };
+        // Somebody may have edited the file meanwhile.
+        let answer = answer.and_then(|version| match self.can_be_read_anew() {
+            Ok(()) => Ok(version),
+            Err(error) => Err(error.to_string()),
+        });
         let result: Result<(), String> = match answer {
             Err(reason) => Err(reason),
             Ok(_) if self.state == ClusterState::Stopping => return drop(reply.send(Err(CommandError::Stopping))),

@@ -254,6 +254,32 @@ fn a_program_that_cannot_take_over_is_not_begun_with() {
     }
 }
 
+#[test]
+fn an_upgrade_refuses_what_a_reload_would_refuse_and_a_file_that_is_gone() {
+    let place = |port: u16| format!("[cluster]\nlisten = \"127.0.0.1:{port}\"\nhost = 3\n");
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let own = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let cluster = Cluster::build(1).no_listener().config(&place(own)).start();
+    let file = cluster.folder().join("cluster.toml");
+    let pid = cluster.worker(0)["pid"].clone();
+    for (text, told) in [
+        (place(taken.local_addr().unwrap().port()), "listen"),
+        (place(own).replace("host = 3", "host = 4"), "host"),
+        (place(own) + "[redis]\nurl = \"redis://127.0.0.1:1\"\n", "url"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let words = words(&cluster.command(&["upgrade"]));
+        assert!(words.contains(told) && words.contains("cluster.toml:"), "{words}");
+    }
+    fs::remove_file(&file).unwrap();
+    let words = words(&cluster.command(&["upgrade"]));
+    assert!(words.contains("cluster.toml"), "{words}");
+    assert_eq!(cluster.worker(0)["pid"], pid, "nothing was touched");
+    handshake(cluster.address(), Duration::ZERO).unwrap();
+    fs::write(&file, place(own)).unwrap();
+    cluster.run(&["upgrade"]);
+}
+
 /// Stands in for systemd: keeps what a process gives it, and passes that to the next one.
 struct Manager {
     folder: tempfile::TempDir,
